@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sentinel::Key;
-use sentinel::record::{Fingerprint, Kind, Label, OpId, Terms, Token};
-use sentinel::store::VisibleState;
+use sentinel::admin::time::span;
+use sentinel::record::{Fingerprint, Label, Terms, Token};
+use sentinel::store::{Invalid, VisibleState};
 
 use crate::exit::CliError;
 use crate::names;
 use crate::parse::{self, Codes};
 use crate::signals_args::{Metrics, Observability};
+
+mod common;
+mod operate;
+
+pub(crate) use common::{DecisionArg, KeyArg, KindArg};
+pub(crate) use operate::{Probe, Settle, Why};
 
 /// Runs work that is not safe to repeat: at most once per key. It replays results, and reports an unknown outcome.
 #[derive(Debug, Parser)]
@@ -77,9 +84,15 @@ pub(crate) enum Command {
     History(History),
     /// List records; for people on call: --all-namespaces --state open
     List(List),
+    /// Explain the state of a key, and list what can be done about it now
+    Why(Why),
     /// List the namespaces of the store
     #[command(after_help = "Example:\n  sentinel namespaces")]
     Namespaces,
+    /// Decide about an uncertain key in one step: the work happened, or it did not
+    Settle(Settle),
+    /// Decide about uncertain keys with a command that looks up what happened
+    Probe(Probe),
     /// Take an uncertain key, and print the token that a decision about it needs
     Reconcile(Reconcile),
     /// Decide that the work happened: the response is replayed from now on
@@ -111,25 +124,12 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    #[command(after_help = "Example:\n  sentinel man > sentinel.1 && man ./sentinel.1")]
-    Man,
-}
-
-/// The key of a record.
-#[derive(Debug, Args)]
-pub(crate) struct KeyArg {
-    /// The name of the work: 1 to 512 bytes of UTF-8 without control characters
-    #[arg(value_name = "KEY", value_parser = names::key, required_unless_present = "dashed_key")]
-    key: Option<Key>,
-    /// The same, for a key that begins with a dash: --key=-5
-    #[arg(long = "key", value_name = "KEY", value_parser = names::key, conflicts_with = "key", id = "dashed_key")]
-    dashed: Option<Key>,
-}
-
-impl KeyArg {
-    pub(crate) fn get(&self) -> Result<Key, CliError> {
-        self.key.clone().or_else(|| self.dashed.clone()).ok_or_else(|| CliError::usage("a KEY is required"))
-    }
+    #[command(after_help = "Example:\n  sentinel man > sentinel.1 && man ./sentinel.1\n  sentinel man once")]
+    Man {
+        /// Only the page of this command
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
 }
 
 /// The default hard ttl, unless the ttl is longer.
@@ -153,7 +153,19 @@ pub(crate) struct TermsArg {
 
 impl TermsArg {
     pub(crate) fn get(&self) -> Result<Terms, CliError> {
-        Ok(Terms::new(self.ttl, self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl)))?)
+        let hard_ttl = self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl));
+        if hard_ttl < self.ttl {
+            let (hard_ttl, ttl) = (span(hard_ttl), span(self.ttl));
+            return Err(CliError::usage(format!("--hard-ttl {hard_ttl} is below --ttl {ttl}")));
+        }
+        // Only an option that was given can be out of range.
+        let option = |error: Invalid| {
+            let text = error.to_string();
+            let named = text.strip_prefix("hard ttl").map(|rest| format!("--hard-ttl{rest}"));
+            let named = named.or_else(|| text.strip_prefix("ttl").map(|rest| format!("--ttl{rest}")));
+            CliError::usage(named.unwrap_or(text))
+        };
+        Terms::new(self.ttl, hard_ttl).map_err(option)
     }
 }
 
@@ -192,8 +204,8 @@ pub(crate) struct Once {
     /// How long the result is kept after completion [default: without limit]
     #[arg(long, value_name = "D", value_parser = parse::retention)]
     pub(crate) retention: Option<Duration>,
-    /// Exit codes that mean: nothing happened, the key can run again (like 3,79); of 1 to 63 and 79 to 255
-    #[arg(long, value_name = "CODES", value_parser = parse::codes)]
+    /// Exit codes that mean: nothing happened, the key can run again (like 3,75); of 1 to 63, 75, and 79 to 255
+    #[arg(long, value_name = "CODES", value_parser = parse::nothing_happened_codes)]
     pub(crate) nothing_happened_on: Option<Codes>,
     /// Exit codes that mean: a final failure, recorded and replayed with that code; of 1 to 63 and 79 to 255
     #[arg(long, value_name = "CODES", value_parser = parse::codes)]
@@ -248,21 +260,6 @@ pub(crate) struct Lease {
     /// The command and its arguments
     #[arg(value_name = "CMD", last = true, required = true)]
     pub(crate) command: Vec<OsString>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum KindArg {
-    Execution,
-    Lease,
-}
-
-impl From<KindArg> for Kind {
-    fn from(kind: KindArg) -> Self {
-        match kind {
-            KindArg::Execution => Self::Execution,
-            KindArg::Lease => Self::Lease,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -327,11 +324,12 @@ impl StateArg {
 Example:
   sentinel list --state uncertain
   sentinel list --all-namespaces --state open --older-than 5m --fail-if-any
+  sentinel list --all-namespaces --idempotency-key snl_861c709bf72f282a74a757b45fea70c44114bf0e
 
 With --all-namespaces, --older-than or --state open, the key that has been in doubt longest comes first. Otherwise
 records are sorted by key, in byte order.")]
 pub(crate) struct List {
-    /// List every namespace; needs --state uncertain, reconciling or open
+    /// List every namespace; needs --idempotency-key, or --state uncertain, reconciling or open
     #[arg(long, conflicts_with = "after")]
     pub(crate) all_namespaces: bool,
     /// Only keys that have been in doubt for at least this long; needs --state uncertain, reconciling or open
@@ -340,6 +338,10 @@ pub(crate) struct List {
     /// Exit with 1 if there is any such record
     #[arg(long)]
     pub(crate) fail_if_any: bool,
+    /// Only the record that has this idempotency key now, as a provider knows it; reads every record
+    #[arg(long, value_name = "SNL", value_parser = names::idempotency_key)]
+    #[arg(conflicts_with_all = ["after", "older_than"])]
+    pub(crate) idempotency_key: Option<String>,
     /// Only records in this state; tombstones are listed with `free` only
     #[arg(long, value_enum)]
     pub(crate) state: Option<StateArg>,
@@ -352,18 +354,6 @@ pub(crate) struct List {
     /// Only keys after this one, in byte order: the last key of the page before
     #[arg(long, value_name = "KEY", value_parser = names::key, allow_hyphen_values = true)]
     pub(crate) after: Option<Key>,
-}
-
-/// The options of every decision.
-#[derive(Debug, Args)]
-pub(crate) struct DecisionArg {
-    /// The id of this decision: 32 hexadecimal digits. Repeat a decision with its id if the reply was lost: it gets the
-    /// same reply [default: a new id, printed on standard error]
-    #[arg(long, value_name = "ID", value_parser = names::op_id)]
-    pub(crate) op: Option<OpId>,
-    /// The reason, kept in the history
-    #[arg(long, value_name = "TEXT", value_parser = names::label)]
-    pub(crate) reason: Option<Label>,
 }
 
 #[derive(Debug, Args)]
@@ -470,8 +460,8 @@ Example:
   sentinel init --store postgres://app@db.example/orders
   sentinel init --store postgres:///orders --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 
-It is safe to run it again, and to run it in several processes at once. Before the first run, every other command but
-doctor exits with 69.
+It is safe to run it again, and to run it in several processes at once. A SQLite store needs no init: once and lease
+create its file. On PostgreSQL and Redis every other command but doctor exits with 69 before the first run.
 On Redis, run it again only if the server has everything that it acknowledged, or after you have checked what it lost:
 from then on its records are trusted again.")]
 pub(crate) struct Init {

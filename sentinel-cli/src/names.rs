@@ -27,3 +27,13 @@ pub(crate) fn token(text: &str) -> Result<Token, String> {
 pub(crate) fn op_id(text: &str) -> Result<OpId, String> {
     text.replace('-', "").parse().map_err(|invalid: Invalid| invalid.to_string())
 }
+
+/// `snl_` and 40 hexadecimal digits.
+pub(crate) fn idempotency_key(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("snl_").unwrap_or_default();
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    match digits.len() == 40 && digits.bytes().all(is_digit) {
+        true => Ok(text.to_owned()),
+        false => Err("an idempotency key is snl_ and 40 hexadecimal digits".into()),
+    }
+}

@@ -51,6 +51,12 @@ pub(crate) fn codes(text: &str) -> Result<Codes, String> {
     text.split(',').map(code).collect::<Result<_, _>>().map(Codes)
 }
 
+/// A list of codes for "nothing happened". 75 may be one: for this program, too, it means that nothing ran.
+pub(crate) fn nothing_happened_codes(text: &str) -> Result<Codes, String> {
+    let allowed = |text: &str| if text == "75" { Ok(75) } else { code(text) };
+    text.split(',').map(allowed).collect::<Result<_, _>>().map(Codes)
+}
+
 /// The codes that may be given a meaning. The program uses 64 to 78 itself.
 pub(crate) fn is_for_commands(code: u8) -> bool {
     matches!(code, 1..=63 | 79..=255)
@@ -98,6 +104,10 @@ mod tests {
         assert_eq!(codes("3,63,79,255"), Ok(Codes(vec![3, 63, 79, 255])));
         for bad in ["", "0", "64", "75", "78", "256", "-1", "3,", ",3", "3, 4", "x", "+3"] {
             assert!(codes(bad).is_err(), "{bad}");
+        }
+        assert_eq!(nothing_happened_codes("3,75"), Ok(Codes(vec![3, 75])));
+        for bad in ["74", "76", "075", "3,", ""] {
+            assert!(nothing_happened_codes(bad).is_err(), "{bad}");
         }
         assert_eq!(codes("3,4").unwrap().shared_with(&codes("5,4").unwrap()), Some(4));
     }

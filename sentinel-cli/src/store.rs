@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel::deployment::{Access, Initialised, StoreKind};
-use sentinel::store::{ErrorKind, Health, Store, StoreError};
+use sentinel::store::{CoordinationStore, ErrorKind, Health, Store, StoreError};
 use sentinel::{Deployment, Error, Sentinel};
 
 use crate::exit::{CliError, Exit, is_refusal};
 use crate::output::note;
+use crate::secrets;
 
 /// An open store.
 pub(crate) type OpenStore = Arc<dyn Store>;
@@ -20,6 +21,11 @@ pub(crate) type OpenStore = Arc<dyn Store>;
 pub(crate) struct Reader(OpenStore);
 
 impl Reader {
+    /// The store, as code that reads single keys takes it.
+    pub(crate) fn coordination(&self) -> &dyn CoordinationStore {
+        &*self.0
+    }
+
     /// Warns the operator if what was read may lack changes that were acknowledged.
     pub(crate) fn warn(&self) {
         if let Some(doubt) = self.doubt() {
@@ -59,8 +65,10 @@ impl StoreUrl {
     /// Takes the forms of a durable store's URL. Refusals never repeat what may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         if text == "memory:" {
-            let forms = Deployment::FORMS;
-            return Err(CliError::usage(format!("the store's URL is malformed: it must be {forms}")));
+            return Err(CliError::usage(
+                "memory: is no store for this program: each command is a process of its own, and would find it empty. \
+                 Use sqlite:PATH, postgres://.. or redis://..",
+            ));
         }
         let deployment = Deployment::parse(text).map_err(not_parsed)?;
         // Each program is a new process, which knows what was acknowledged to an earlier one only by the witness files
@@ -107,6 +115,12 @@ impl StoreUrl {
         self.deployment.to_string()
     }
 
+    /// The store as a command line can name it again: as it was given, or without user and password if it has one.
+    pub(crate) fn repeatable(&self, given: &str) -> String {
+        let without = without_password(given);
+        if secrets::mask(&without) == without { without } else { self.shown() }
+    }
+
     /// The deployment, for what the command does with a SQLite file.
     fn with(&self, access: Access) -> Deployment {
         self.deployment.clone().turn_timeout(IN_LINE).access(access)
@@ -139,6 +153,11 @@ impl StoreUrl {
     /// The SQL that `init` would run. Nothing is connected.
     pub(crate) fn schema_sql(&self) -> Result<String, CliError> {
         self.deployment.schema_sql().map_err(not_parsed)
+    }
+
+    /// The findings about the deployment; None: they cannot be read now.
+    pub(crate) async fn findings(&self) -> Option<Health> {
+        self.deployment.health().await.ok()
     }
 
     /// Looks at the deployment, and opens the store if it can be used as it is. A store that is there and
@@ -174,6 +193,18 @@ fn not_parsed(error: Error) -> CliError {
     }
 }
 
+/// A URL without the password of its user.
+fn without_password(url: &str) -> String {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (user_info, host) = rest[..end].rsplit_once('@')?;
+        let (user, _) = user_info.split_once(':')?;
+        let at = if user.is_empty() { "" } else { "@" };
+        Some(format!("{scheme}://{user}{at}{host}{}", &rest[end..]))
+    });
+    parts.unwrap_or_else(|| url.to_owned())
+}
+
 /// Where programs keep what is theirs and not configuration: `$XDG_STATE_HOME/sentinel`.
 fn state_folder() -> Option<PathBuf> {
     let absolute = |name: &str| {
@@ -191,4 +222,23 @@ fn make_parents(path: &Path) -> Result<(), CliError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|error| {
         CliError::new(Exit::UNAVAILABLE, format!("cannot make the directory {}: {error}", parent.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_repeated_without_its_password() {
+        for (url, expected) in [
+            ("postgres://app:pw@h:5/db?sslmode=require", "postgres://app@h:5/db?sslmode=require"),
+            ("postgres://app@h/db", "postgres://app@h/db"),
+            ("redis://:pw@h/0", "redis://h/0"),
+            ("redis+unix://me:pw@/run/redis.sock", "redis+unix://me@/run/redis.sock"),
+            ("sqlite:/a:b@c.db", "sqlite:/a:b@c.db"),
+            ("redis://h?node=i:1", "redis://h?node=i:1"),
+        ] {
+            assert_eq!(without_password(url), expected);
+        }
+    }
 }

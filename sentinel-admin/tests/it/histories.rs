@@ -246,6 +246,8 @@ fn claim() -> Claim {
         accepts: Accepts::any(),
         worker: Label::lossy("w"),
         phase: Phase::Claimed,
+        cause: None,
+        about: None,
     }
 }
 

@@ -90,6 +90,8 @@ impl Scene {
             accepts: self.accepts.clone(),
             worker: Label::lossy(worker),
             phase,
+            cause: None,
+            about: None,
         };
         self.apply(claim);
         Grant { token: self.record.token, claim_id }

@@ -1,5 +1,6 @@
 //! What every command knows besides its own options, and the environment of the command that it runs.
 
+use sentinel::admin::command_line::{self, Arg, key_arg};
 use sentinel::deployment::Access;
 use sentinel::record::{Address, Kind, Label, Token};
 use sentinel::{Key, Namespace, Sentinel};
@@ -10,7 +11,7 @@ use crate::output::Style;
 use crate::store::{OpenStore, Reader, StoreUrl};
 
 /// The context that every command gets besides its own options.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) url: StoreUrl,
     pub(crate) namespace: Namespace,
@@ -18,6 +19,11 @@ pub(crate) struct Context {
     /// The name under which decisions are recorded.
     pub(crate) operator: Label,
     pub(crate) style: Style,
+    /// The global options that a command line about the same store and namespace needs. What the environment set is not
+    /// repeated, and no password is.
+    pub(crate) global: Vec<String>,
+    /// How many of these words name the store.
+    store_words: usize,
 }
 
 impl Context {
@@ -31,13 +37,48 @@ impl Context {
         let url = pick(&global.store, "SENTINEL_STORE")?;
         let namespace = pick(&global.namespace, "SENTINEL_NAMESPACE")?;
         let worker = pick(&global.worker, "SENTINEL_WORKER")?.map(Label::new).transpose()?;
+        let given = url.clone().filter(|_| global.store.is_some());
+        let url = url.map_or_else(StoreUrl::default_file, |url| StoreUrl::parse(&url))?;
+        let mut words =
+            given.map_or_else(Vec::new, |given| vec!["--store".to_owned(), url.repeatable(&given)]);
+        let store_words = words.len();
+        if let Some(namespace) = namespace.as_ref().filter(|_| global.namespace.is_some()) {
+            words.extend(["--namespace".to_owned(), namespace.clone()]);
+        }
         Ok(Self {
-            url: url.map_or_else(StoreUrl::default_file, |url| StoreUrl::parse(&url))?,
+            url,
+            global: words,
+            store_words,
             namespace: Namespace::new(namespace.as_deref().unwrap_or("default"))?,
             operator: worker.clone().unwrap_or_else(user_and_host),
             worker: worker.unwrap_or_else(host_and_pid),
             style: if global.json { Style::Json } else { Style::Text },
         })
+    }
+
+    /// The words that name the store in a command line.
+    pub(crate) fn store_words(&self) -> &[String] {
+        &self.global[..self.store_words]
+    }
+
+    /// A command line of this program about the same store and namespace. The second word is a key.
+    pub(crate) fn command(&self, name: &str, key: &Key, rest: &[Arg]) -> String {
+        let mut command = vec![Arg::word("sentinel"), Arg::word(name), key_arg(key.as_str())];
+        command.extend_from_slice(rest);
+        command_line::line(&command, &self.global)
+    }
+
+    /// The error, with the store in the commands that it names.
+    fn complete(&self, error: CliError) -> CliError {
+        let command = |name| {
+            let store = self.store_words().iter().map(|word| Arg::word(word.as_str()));
+            let words: Vec<Arg> = ["sentinel", name].map(Arg::word).into_iter().chain(store).collect();
+            command_line::line(&words, &[])
+        };
+        let message = ["init", "doctor"].into_iter().fold(error.message, |message, name| {
+            message.replace(&format!("`sentinel {name}`"), &format!("`{}`", command(name)))
+        });
+        CliError { message, ..error }
     }
 
     pub(crate) fn address(&self, kind: Kind, key: Key) -> Address {
@@ -46,12 +87,12 @@ impl Context {
 
     /// The store, which must exist.
     pub(crate) async fn store(&self) -> Result<OpenStore, CliError> {
-        self.url.open(Access::Write).await
+        self.url.open(Access::Write).await.map_err(|error| self.complete(error))
     }
 
     /// The store, whose file is created if it does not exist.
     pub(crate) async fn store_or_new(&self) -> Result<OpenStore, CliError> {
-        self.url.open(Access::Create).await
+        self.url.open(Access::Create).await.map_err(|error| self.complete(error))
     }
 
     /// A client of an open store, in this namespace and under this worker's name.
@@ -62,7 +103,7 @@ impl Context {
 
     /// The store for reading only, also after a possible data loss.
     pub(crate) async fn reader(&self) -> Result<Reader, CliError> {
-        self.url.open_to_read().await
+        self.url.open_to_read().await.map_err(|error| self.complete(error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sentinel::reconcile::{DecisionOutcome, Reconciler, Refused};
-use sentinel::record::{Address, Kind, OpId, Payload, RecordedResult, Token, Verdict};
+use sentinel::record::{Address, Kind, Label, OpId, Payload, RecordedResult, Token, Verdict};
 use sentinel::store::operation::Current;
 use sentinel::{Error, Sentinel};
 use serde::Serialize;
@@ -83,36 +83,42 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
     }
 }
 
-/// The response to replay. It must match its content type, or no caller could decode it.
+/// The response to replay.
 fn response(args: &ForceComplete) -> Result<Payload, CliError> {
     let bytes = match (&args.response, &args.response_file) {
         (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => read_all(file).map_err(|error| {
-            CliError::usage(format!("cannot read the response from {}: {error}", file.display()))
-        })?,
+        (None, Some(file)) => read_all(file)?,
         (None, None) => Vec::new(),
     };
+    typed(bytes, args.content_type.as_ref(), args.as_is)
+}
+
+/// A response with its content type. It must match the type, or no caller could decode it.
+pub(super) fn typed(bytes: Vec<u8>, content_type: Option<&Label>, as_is: bool) -> Result<Payload, CliError> {
     let guessed = match std::str::from_utf8(&bytes) {
         Ok(_) => "text/plain; charset=utf-8",
         Err(_) => Payload::OCTETS,
     };
-    let content_type = args.content_type.as_ref().map_or(guessed, |content_type| content_type.as_str());
+    let content_type = content_type.map_or(guessed, |content_type| content_type.as_str());
     let payload = Payload::new(content_type, bytes);
     match payload.check() {
-        Err(invalid) if !args.as_is => Err(CliError::does_not_apply(format!(
+        Err(invalid) if !as_is => Err(CliError::does_not_apply(format!(
             "{invalid}; nothing was recorded. Correct the response, or record it with --as-is"
         ))),
         _ => Ok(payload),
     }
 }
 
-fn read_all(file: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a file; `-` is standard input.
+pub(super) fn read_all(file: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    match file == Path::new("-") {
-        true => io::stdin().lock().read_to_end(&mut bytes)?,
-        false => std::fs::File::open(file)?.read_to_end(&mut bytes)?,
+    let read = match file == Path::new("-") {
+        true => io::stdin().lock().read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
     };
-    Ok(bytes)
+    let unreadable =
+        |error| CliError::usage(format!("cannot read the response from {}: {error}", file.display()));
+    read.map(|_| bytes).map_err(unreadable)
 }
 
 /// Records the decision that the work did not happen.
@@ -163,7 +169,7 @@ pub(super) fn state_of(now: Current) -> String {
 }
 
 /// Why a decision about a key that is held does not apply.
-fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
+pub(super) fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
     match refused {
         Refused::StaleDecision(now) => stale(address, presented, *now),
         Refused::EffectsMayLand { until } => CliError::does_not_apply(format!(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sentinel::Key;
+use sentinel::admin::time::span;
 use sentinel::deployment::Initialised;
 use sentinel::record::{Address, Kind};
 use sentinel::store::{Check, Clock as _, Health, Store, StoreError, StoreTime, SystemClock};
@@ -127,7 +128,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     };
     let measured = match used {
         Ok((latency, now)) => {
-            let found = format!("a read takes {latency:?}, the median of 5");
+            let found = format!("a read takes {}, the median of 5", milliseconds(latency));
             health.checks.extend([Check { name: "latency", ok: true, found }, clock(now)]);
             Some((latency, now))
         }
@@ -201,18 +202,24 @@ fn clock(store: StoreTime) -> Check {
     let found = match apart < Duration::from_secs(1) {
         true => "the store's clock and this host's agree within a second".to_owned(),
         false => format!(
-            "the store's clock and this host's differ by {} s; Sentinel uses only the store's clock",
-            apart.as_secs()
+            "the store's clock and this host's differ by {}; Sentinel uses only the store's clock",
+            span(Duration::from_secs(apart.as_secs()))
         ),
     };
     Check { name: "clocks", ok: true, found }
 }
 
+/// The unit of all findings that were measured.
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}
+
 fn text(view: &DoctorView<'_>, health: &Health) -> String {
     let mut text = format!("{} ({})\n", plain(&view.store), plain(view.deployment));
+    let width = view.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in &view.checks {
         let mark = if check.ok { coloured("ok  ", "32") } else { coloured("BAD ", "31") };
-        text += &format!("  {mark} {:<14} {}\n", check.name, plain(check.found));
+        text += &format!("  {mark} {:width$} {}\n", check.name, plain(check.found));
     }
     text += if health.accepted { "This deployment guarantees:\n" } else { "This deployment is refused.\n" };
     health.guarantees.iter().for_each(|sentence| text += &format!("  - {}\n", plain(sentence)));

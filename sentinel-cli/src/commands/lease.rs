@@ -1,6 +1,7 @@
 //! `lease`: runs a command while holding a lease.
 
 use sentinel::LeaseOutcome;
+use sentinel::admin::command_line::Arg;
 use sentinel::lease::{Lease as Held, ReleaseOutcome};
 use sentinel::record::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use super::wait::{CallResult, Interruption, Progress, Ready, await_call, ready};
 use crate::args::Lease;
 use crate::exit::{CliError, Exit};
 use crate::output::note;
-use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest};
+use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Output, Ran, Rest};
 
 /// Acquires the lease, runs the command, releases the lease.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError> {
@@ -46,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
     let spec = CommandSpec {
         environment: environment(&address, lease.token(), idempotency_key(&address, lease.token().get())),
         command: args.command,
-        record: false,
+        output: Output::Inherited,
     };
     let authority = Authority::new(lease.cancelled(), lease.hard_remaining(), terms.hard_ttl());
     let end = runner::run(spec, authority, &signals, rest).await;
@@ -67,6 +68,8 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
                 "{address} was lost while the command ran: another process may have held it \
                 at the same time"
             ));
+            let kind = ["--kind", "lease"].map(Arg::word);
+            note(&format!("what is known of it: {}", context.command("why", &address.key, &kind)));
             Exit::DOUBT
         }
         Ok(ran) => exit_of(&ran),

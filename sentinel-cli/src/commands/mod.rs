@@ -9,11 +9,14 @@ mod deployment;
 mod evict;
 mod lease;
 mod once;
+mod probe;
 mod read;
 mod reconcile;
+mod settle;
 mod shell;
 mod signals;
 mod wait;
+mod why;
 
 use context::Context;
 
@@ -21,8 +24,8 @@ use context::Context;
 pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Completions { shell } => return shell::completions(*shell),
-        Command::Man => return shell::man(),
         Command::Observability { file } => return signals::observability(*file),
+        Command::Man { command } => return shell::man(command.as_deref()),
         _ => {}
     }
     let context = Context::new(&cli.global)?;
@@ -33,6 +36,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::History(args) => read::history(&context, &args).await,
         Command::List(args) => read::list(&context, &args).await,
         Command::Namespaces => read::namespaces(&context).await,
+        Command::Why(args) => why::run(&context, &args).await,
+        Command::Settle(args) => settle::run(&context, &args).await,
+        Command::Probe(args) => probe::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::ForceComplete(args) => decide::force_complete(&context, args).await,
         Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,
@@ -41,6 +47,6 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Init(args) => deployment::init(&context, &args).await,
         Command::Doctor => deployment::doctor(&context).await,
         Command::Metrics(args) => signals::metrics(&context, &args).await,
-        Command::Completions { .. } | Command::Man | Command::Observability { .. } => Ok(Exit::OK),
+        Command::Completions { .. } | Command::Man { .. } | Command::Observability { .. } => Ok(Exit::OK),
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sentinel::admin::command_line::Arg;
 use sentinel::once::Ending;
-use sentinel::record::{Address, Kind, Label, Payload, RecordedResult, Verdict};
+use sentinel::record::{Address, Kind, Label, Payload, RecordedResult, Token, Verdict};
 use sentinel::{Failure as Vouched, Outcome, Run, Sentinel};
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::exit::{CliError, Exit};
 use crate::output::{answer, note};
 use crate::parse::Codes;
 use crate::runner::{
-    self, Authority, CommandSpec, Ended, Flush, NotStarted, Ran, Recording, Rest, Signals, Why,
+    self, Authority, CommandSpec, Ended, Flush, NotStarted, Output, Ran, Recording, Rest, Signals, Why,
 };
 
 /// A command that did not succeed: the exit code of the program, and why.
@@ -78,11 +79,12 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError>
         CallResult::Answered(outcome) => {
             let outcome = outcome?;
             report_the_rest(&sentinel, &outcome, terms.hard_ttl(), &signals).await;
-            report(&address, outcome, &errors(&sentinel))?
+            report(context, &address, outcome, &errors(&sentinel))?
         }
         CallResult::Interrupted(Interruption::NotStarted(number)) => Exit::signal(number),
         CallResult::Interrupted(Interruption::Unconfirmed(how)) => {
             note(&unconfirmed(&address, &how, &errors(&sentinel)));
+            advise(context, &address, None);
             Exit::DOUBT
         }
     };
@@ -108,8 +110,20 @@ async fn report_the_rest(sentinel: &Sentinel, outcome: &OnceOutcome, hard_ttl: D
 fn unconfirmed(address: &Address, how: &str, reason: &str) -> String {
     format!(
         "the command ran ({how}), and the store did not confirm that this is recorded{reason}; inspect \
-            {address}, and reconcile it if it is uncertain"
+            {address}, and settle it if it is uncertain"
     )
+}
+
+/// Prints the commands that show and settle a key whose outcome is not known.
+fn advise(context: &Context, address: &Address, uncertain: Option<Token>) {
+    note(&format!("what is known, and what can be done: {}", context.command("why", &address.key, &[])));
+    if let Some(token) = uncertain {
+        let expect = [Arg::word("--expect"), Arg::word(token.to_string())];
+        let settle =
+            |decision: &[Arg]| context.command("settle", &address.key, &[&expect[..], decision].concat());
+        note(&format!("if it happened: {}", settle(&[Arg::word("--happened"), Arg::Blank("output")])));
+        note(&format!("if it did not happen: {}", settle(&[Arg::word("--did-not-happen")])));
+    }
 }
 
 /// The meanings of the command's exit codes.
@@ -197,7 +211,7 @@ impl GrantedCommand {
         let spec = CommandSpec {
             command: self.command,
             environment: environment(&self.address, run.token(), run.idempotency_key()),
-            record: true,
+            output: Output::Copied,
         };
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
         let rest = |ended| self.meanings.rest(ended);
@@ -232,7 +246,17 @@ fn not_started(name: &str, why: NotStarted) -> CommandError {
 }
 
 /// Prints a replay, or reports the outcome on standard error.
-fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit, CliError> {
+fn report(
+    context: &Context,
+    address: &Address,
+    outcome: OnceOutcome,
+    reason: &str,
+) -> Result<Exit, CliError> {
+    let uncertain = match &outcome {
+        Outcome::Uncertain(uncertain) => Some(uncertain.token),
+        Outcome::RanUncertain(uncertain) => Some(uncertain.token),
+        _ => None,
+    };
     let doubt = |text: String| Ok((Exit::DOUBT, text));
     let printed: Result<(Exit, String), CliError> = match outcome {
         Outcome::Completed(recorded) => {
@@ -274,15 +298,14 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
         )),
         Outcome::Uncertain(uncertain) => doubt(format!(
             "{address} is uncertain: {} began it, and whether it happened is not known (token {}). The \
-                command did not run now. Reconcile the key",
+                command did not run now",
             uncertain.worker.as_ref().map_or("an unnamed worker", |worker| worker.as_str()),
             uncertain.token,
         )),
         Outcome::NotRun(reason) => Ok((Exit::UNAVAILABLE, reason.to_string())),
-        Outcome::RanUncertain(uncertain) => doubt(format!(
-            "{}: whether it happened is not known, so {address} is uncertain. Reconcile it",
-            uncertain.cause
-        )),
+        Outcome::RanUncertain(uncertain) => {
+            doubt(format!("{}: whether it happened is not known, so {address} is uncertain", uncertain.cause))
+        }
         Outcome::Unconfirmed(result) => doubt(unconfirmed(address, &end_of(&result), reason)),
         Outcome::Superseded(result, now) => doubt(format!(
             "the command ran ({}), but an operator had decided about {address} in the meantime: it is \
@@ -294,6 +317,9 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
     };
     let (exit, text) = printed?;
     note(&text);
+    if exit == Exit::DOUBT {
+        advise(context, address, uncertain);
+    }
     Ok(exit)
 }
 

@@ -1,6 +1,7 @@
 //! `inspect`, `history`, `list`: pure reads. A store that is in doubt is read, too, with a warning.
 
 use sentinel::Namespace;
+use sentinel::admin::{EventView, RecordView};
 use sentinel::record::Address;
 use sentinel::store::survey::Undecided;
 use sentinel::store::{self, Store, StoreError, VisibleState};
@@ -9,8 +10,7 @@ use serde_json::json;
 use super::context::Context;
 use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{CliError, Exit};
-use crate::output::json::{EventView, RecordView};
-use crate::output::{Style, answer, note, object, table};
+use crate::output::{Style, answer, lines, note, object, table};
 use crate::store::Reader;
 
 /// One record, or that there is none.
@@ -76,6 +76,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, CliErro
     let of_all =
         args.all_namespaces || args.older_than.is_some() || matches!(args.state, Some(StateArg::Open));
     let any = match (of_all, args.state) {
+        _ if args.idempotency_key.is_some() => list_by_idempotency_key(context, args).await?,
         (false, _) => list_by_key(context, args).await?,
         (true, Some(state))
             if state.is_undecided() && args.after.is_none() && matches!(args.kind, KindArg::Execution) =>
@@ -154,6 +155,70 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, CliError> {
     found(!listing.records.is_empty(), &store, args)
 }
 
+/// Prints the record that has an idempotency key now. The key is a digest, so each record is read and compared. Returns
+/// whether there is one.
+async fn list_by_idempotency_key(context: &Context, args: &List) -> Result<bool, CliError> {
+    let wanted = args.idempotency_key.as_deref().unwrap_or_default();
+    let store = context.reader().await?;
+    let namespaces = match args.all_namespaces {
+        true => all_namespaces(&*store).await?,
+        false => vec![context.namespace.clone()],
+    };
+    let mut views = Vec::new();
+    for namespace in namespaces {
+        // A reset leaves a tombstone whose idempotency key the provider may know.
+        for state in [None, Some(VisibleState::Free)] {
+            views.extend(matching(&store, args, &namespace, state, wanted).await?);
+        }
+    }
+    store.warn();
+    let any = !views.is_empty();
+    match context.style {
+        Style::Json => lines(views.into_iter())?,
+        Style::Text => {
+            let text: Vec<String> = views.iter().map(table::record).collect();
+            answer(text.join("\n").as_bytes())?;
+        }
+    }
+    if !any {
+        note("no record has this idempotency key now; an earlier attempt of a key had another one");
+    }
+    found(any, &store, args)
+}
+
+/// The records of a namespace that have an idempotency key.
+async fn matching(
+    store: &Reader,
+    args: &List,
+    namespace: &Namespace,
+    state: Option<VisibleState>,
+    wanted: &str,
+) -> Result<Vec<RecordView>, CliError> {
+    let mut views = Vec::new();
+    let chosen = |record: &_, now| {
+        let shown = VisibleState::of(record, now);
+        args.state.is_none_or(|wanted| wanted.shown().contains(&shown))
+    };
+    let mut after = None;
+    loop {
+        let (namespace, kind) = (namespace.clone(), args.kind.into());
+        let page = store::List { namespace, kind, state, after, limit: store::List::MAX };
+        let listing = store.list(&page).await.map_err(StoreError::of_a_read)?;
+        for (key, record) in &listing.records {
+            let address = Address { namespace: page.namespace.clone(), kind, key: key.clone() };
+            let now = listing.now.max(record.last_now);
+            let view = RecordView::new(&address, Some(record), now, false);
+            if view.idempotency_key.as_deref() == Some(wanted) && chosen(record, now) {
+                views.push(view);
+            }
+        }
+        after = listing.records.last().map(|(key, _)| key.clone());
+        if listing.records.len() < store::List::MAX as usize {
+            return Ok(views);
+        }
+    }
+}
+
 /// Whether there are any records. A monitor must not rely on an empty page after a possible data loss.
 fn found(any: bool, store: &Reader, args: &List) -> Result<bool, CliError> {
     match store.doubt() {
@@ -164,14 +229,4 @@ fn found(any: bool, store: &Reader, args: &List) -> Result<bool, CliError> {
 
 fn none_in(namespace: &Namespace) -> String {
     format!("no such records in namespace {:?}", namespace.as_str())
-}
-
-/// Prints one object a line, in one write, so that a reader that closed the pipe is detected once.
-fn lines<T: serde::Serialize>(views: impl Iterator<Item = T>) -> Result<(), CliError> {
-    let mut text = String::new();
-    for view in views {
-        text += &serde_json::to_string(&view).map_err(std::io::Error::from)?;
-        text.push('\n');
-    }
-    Ok(answer(text.as_bytes())?)
 }

@@ -83,23 +83,33 @@ fn note_reset(effects_until: StoreTime, now: StoreTime) {
 }
 
 fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> CliError {
-    CliError::does_not_apply(match refusal {
+    let hint = match refusal {
+        ReconcileReply::StaleDecision(_) => format!(", not at token {expect}; inspect it again"),
+        ReconcileReply::HeldBy { .. } => {
+            ". --steal with --expect takes the key from that operator".to_owned()
+        }
+        ReconcileReply::StillAlive { .. } => {
+            ". --even-if-alive with --expect takes the key all the same".to_owned()
+        }
+        _ => String::new(),
+    };
+    CliError::does_not_apply(format!("{}{hint}", not_taken(address, refusal)))
+}
+
+/// Why a key was not taken.
+pub(super) fn not_taken(address: &Address, refusal: &ReconcileReply) -> String {
+    match refusal {
         ReconcileReply::Taken { .. } => format!("{address} is taken"),
         ReconcileReply::StaleDecision(now) => {
-            format!(
-                "{address} has changed: it is {}, not at token {expect}; nothing was changed. Inspect \
-                    it again",
-                state_of(*now)
-            )
+            format!("{address} has changed, and nothing was changed now: it is {}", state_of(*now))
         }
         ReconcileReply::HeldBy { op_id, operator, since } => format!(
-            "{operator} has been reconciling {address} since {} (op {op_id}); nothing was changed. \
-            --steal with --expect takes the key from that operator",
+            "{operator} has been reconciling {address} since {} (op {op_id}); nothing was changed",
             rfc3339(*since)
         ),
         ReconcileReply::StillAlive { until } => format!(
-            "{address} is still running: its worker sent a heartbeat, and its lease lasts until {}; \
-                nothing was changed. --even-if-alive with --expect takes the key all the same",
+            "{address} is still running: its worker sent a heartbeat, and its lease lasts until {}; nothing was \
+             changed",
             rfc3339(*until)
         ),
         ReconcileReply::AlreadyCompleted => {
@@ -108,5 +118,5 @@ fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> CliErr
         ReconcileReply::NotExecuting(now) => {
             format!("there is nothing to reconcile: {address} is {}, and nothing began", state_of(*now))
         }
-    })
+    }
 }

@@ -16,17 +16,30 @@ pub(crate) fn completions(shell: Shell) -> Result<Exit, CliError> {
     Ok(Exit::OK)
 }
 
-/// One page for the program and all its commands.
-pub(crate) fn man() -> Result<Exit, CliError> {
+/// One page for the program and all its commands, or for one command.
+pub(crate) fn man(only: Option<&str>) -> Result<Exit, CliError> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
+    if let Some(name) = only {
+        let named = command.find_subcommand(name).ok_or_else(|| unknown(&command, name))?;
+        // Its page has the name under which it is called, as `man` expects it.
+        let page_name = format!("sentinel-{name}");
+        Man::new(named.clone()).title(page_name).render(&mut page)?;
+        answer(&page)?;
+        return Ok(Exit::OK);
+    }
     Man::new(command.clone()).render(&mut page)?;
     for subcommand in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         section(subcommand, &mut page)?;
     }
     answer(&page)?;
     Ok(Exit::OK)
+}
+
+fn unknown(command: &Command, name: &str) -> CliError {
+    let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    CliError::usage(format!("there is no command {name:?}; the commands are {}", names.join(", ")))
 }
 
 /// A command's part of the page: its sections under a heading with its name.

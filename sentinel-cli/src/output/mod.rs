@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::exit::CliError;
 
-pub(crate) mod json;
 pub(crate) mod table;
 pub(crate) mod time;
 
@@ -56,6 +55,16 @@ pub(crate) fn line(text: &str) -> Result<(), CliError> {
 pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(object).map_err(io::Error::from)?;
     line(&text)
+}
+
+/// Prints one object a line, in one write, so that a reader that closed the pipe is detected once.
+pub(crate) fn lines<T: Serialize>(views: impl Iterator<Item = T>) -> Result<(), CliError> {
+    let mut text = String::new();
+    for view in views {
+        text += &serde_json::to_string(&view).map_err(io::Error::from)?;
+        text.push('\n');
+    }
+    Ok(answer(text.as_bytes())?)
 }
 
 /// Writes one line to standard error, with secrets masked. A failure to write is ignored.

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
+use sentinel::admin::{EventView, RecordView};
 use sentinel::record::{Event, Record, State, Verdict};
 use sentinel::store::survey::{UndecidedPage, in_doubt_since};
 use sentinel::store::{Listing, StoreTime, VisibleState};
 
-use super::json::{EventView, RecordView};
 use super::time::short;
 use super::{coloured, plain};
 
@@ -77,6 +77,7 @@ pub(crate) fn record(view: &RecordView) -> String {
         ("namespace", Some(view.namespace.clone())),
         ("kind", Some(view.kind.to_owned())),
         ("key", Some(view.key.clone())),
+        ("idempotency key", view.idempotency_key.clone()),
         ("state", Some(state)),
         ("token", number(view.token)),
         ("rev", number(view.rev)),

@@ -16,8 +16,19 @@ pub(crate) struct CommandSpec {
     pub(crate) command: Vec<OsString>,
     /// Added to our own environment.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Record the output; otherwise the command writes to this program's output directly.
-    pub(crate) record: bool,
+    /// What happens to its standard output.
+    pub(crate) output: Output,
+}
+
+/// What happens to a command's standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The command writes to this program's output directly.
+    Inherited,
+    /// It is copied to this program's output, and recorded.
+    Copied,
+    /// It is recorded only.
+    Recorded,
 }
 
 /// How long the command may run.
@@ -114,4 +125,14 @@ pub(crate) enum NotStarted {
     Signalled(i32),
     /// The authority was over before it had started.
     TooLate,
+}
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CannotExecute(_, why) => f.write_str(why),
+            Self::Signalled(number) => write!(f, "signal {number} arrived before it had started"),
+            Self::TooLate => f.write_str("its time was over before it had started"),
+        }
+    }
 }

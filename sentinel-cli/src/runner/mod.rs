@@ -26,8 +26,8 @@ use spawn::{Event, Spawned};
 use tee::Tee;
 use terminal::Terminal;
 
-pub(crate) use command::{Authority, CommandSpec, Ended, NotStarted, Ran, Rest, Why};
-pub(crate) use signals::Signals;
+pub(crate) use command::{Authority, CommandSpec, Ended, NotStarted, Output, Ran, Rest, Why};
+pub(crate) use signals::{Signals, stop_requests};
 pub(crate) use tee::{Flush, Recording};
 
 /// Runs the command. `rest` decides by its end what happens to processes of the group that are left in the background.
@@ -41,13 +41,14 @@ pub(crate) async fn run(
     may_start(&authority, signals)?;
     let cannot = |error: io::Error| NotStarted::CannotExecute(Exit::CANNOT_EXECUTE, error.to_string());
     let remaining = authority.hard.saturating_duration_since(Instant::now());
+    let is_copied = spec.output == Output::Copied;
     let spawned = spawn::spawn(spec, remaining).await.map_err(cannot)?;
     let Spawned { leader, socket, stdout, guard, orders, mut events } = spawned;
     // From here on an early return drops the guard and the socket: the process ends without having run anything.
     inherited::keep_ends_of_children().map_err(cannot)?;
     let guard = GuardKeeper::new(guard, orders).map_err(cannot)?;
     let mut terminal = Terminal::of(leader);
-    let tee = stdout.map(Tee::start).transpose().map_err(cannot)?;
+    let tee = stdout.map(|stdout| Tee::start(stdout, is_copied)).transpose().map_err(cannot)?;
     may_start(&authority, signals)?;
     shim::go(&socket).map_err(cannot)?;
     let started = tokio::task::spawn_blocking(move || shim::started(socket)).await;

@@ -22,6 +22,36 @@ use super::inherited;
 const ENDING_SIGNALS: [Signal; 7] =
     [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
+/// Signals that ask a program to end, besides [`Signals`], from which a running command takes them.
+#[derive(Debug)]
+pub(crate) struct StopRequests(tokio::sync::mpsc::UnboundedReceiver<i32>);
+
+impl StopRequests {
+    /// The number of the next one.
+    pub(crate) async fn recv(&mut self) -> i32 {
+        match self.0.recv().await {
+            Some(number) => number,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Listens to INT, TERM and HUP, except those that the caller ignores.
+pub(crate) fn stop_requests() -> io::Result<StopRequests> {
+    let (requests, received) = tokio::sync::mpsc::unbounded_channel();
+    for number in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().filter(|one| !inherited::ignores(*one))
+    {
+        let kind = SignalKind::from_raw(number.as_raw());
+        let (mut stream, requests) = (signal(kind)?, requests.clone());
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                let _ = requests.send(kind.as_raw_value());
+            }
+        });
+    }
+    Ok(StopRequests(received))
+}
+
 /// The signals that arrived and were not taken yet. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {

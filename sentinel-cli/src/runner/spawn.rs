@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{CommandSpec, Ended};
+use super::command::{CommandSpec, Ended, Output};
 use super::guard::{Guard, Orders};
 use super::process::this_program;
 use super::{inherited, shim};
@@ -68,7 +68,7 @@ fn start(spec: CommandSpec, remaining: Duration) -> io::Result<(Child, Pid, Rest
         .args(spec.command)
         .envs(spec.environment)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(if spec.record { Stdio::piped() } else { Stdio::inherit() })
+        .stdout(if spec.output == Output::Inherited { Stdio::inherit() } else { Stdio::piped() })
         .process_group(0)
         .spawn()?;
     let stdout = child.stdout.take();

@@ -53,8 +53,8 @@ impl Flush {
 }
 
 impl Tee {
-    /// Starts to read `output`.
-    pub(super) fn start(output: ChildStdout) -> io::Result<Self> {
+    /// Starts to read `output`, and to copy it to this program's output if `is_copied`.
+    pub(super) fn start(output: ChildStdout, is_copied: bool) -> io::Result<Self> {
         let (ended, wake) = UnixStream::pair()?;
         let (chunks, waiting) = sync_channel(WAITING);
         let (recorded, recording) = oneshot::channel();
@@ -62,9 +62,12 @@ impl Tee {
         let reader =
             Reader { output, wake: Some(wake), deadline: None, chunks, tape: Some((Vec::new(), recorded)) };
         std::thread::Builder::new().name("output".to_owned()).spawn(move || reader.run())?;
-        std::thread::Builder::new()
-            .name("stdout".to_owned())
-            .spawn(move || drop(written.send(write_all(&waiting))))?;
+        // Without a writer the chunks are dropped, and there is nothing to wait for.
+        if is_copied {
+            std::thread::Builder::new()
+                .name("stdout".to_owned())
+                .spawn(move || drop(written.send(write_all(&waiting))))?;
+        }
         Ok(Self { ended, recording, flush: Flush(flush) })
     }
 

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::world::World;
 
-const RECORD: &str = "namespace kind key state live token rev worker claimed_at begun_at lease_until hard_until \
-                      completed_at outcome exit_code content_type payload payload_base64 fingerprint doubt decided_by \
-                      store_now";
+const RECORD: &str = "namespace kind key idempotency_key state live token rev worker claimed_at begun_at lease_until \
+                      hard_until completed_at outcome exit_code content_type payload payload_base64 fingerprint doubt \
+                      decided_by store_now";
 const EVENT: &str = "rev event from to token worker operator reason at";
 
 #[track_caller]

@@ -51,6 +51,18 @@ const BAD: &[&[&str]] = &[
     &["reset-to-claimed", "k"],
     &["evict", "k"],
     &["evict", "k", "--expect", "99999999999999999999"],
+    &["once", "k", "--nothing-happened-on", "74", "--", "true"],
+    &["list", "--idempotency-key", "snl_x"],
+    &["list", "--idempotency-key", "snl_861c709bf72f282a74a757b45fea70c44114bf0e", "--after", "k"],
+    &["why"],
+    &["why", "k", "--all"],
+    &["settle", "k"],
+    &["settle", "k", "--happened", "x", "--did-not-happen"],
+    &["settle", "k", "--did-not-happen", "--content-type", "text/plain"],
+    &["probe"],
+    &["probe", "--"],
+    &["probe", "--every", "5", "--", "true"],
+    &["man", "nonsense"],
     &["completions", "tcsh-like"],
     &["--store", "mysql://h/db", "inspect", "k"],
     &["--store", "nonsense", "inspect", "k"],
@@ -94,8 +106,8 @@ fn help_and_version_exit_0_and_every_command_has_an_example() {
         assert_eq!(ran.code(), 0, "{arguments:?}");
         assert!(!ran.bytes().is_empty() && ran.err().is_empty(), "{arguments:?}");
     }
-    let commands = "once lease inspect history list reconcile force-complete reset-to-claimed evict purge init \
-                    doctor completions man";
+    let commands = "once lease inspect history list why settle probe reconcile force-complete reset-to-claimed evict \
+                    purge init doctor completions man";
     for command in commands.split_whitespace() {
         let help = world.run(&[command, "--help"]).out();
         assert!(

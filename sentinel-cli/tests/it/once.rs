@@ -204,3 +204,10 @@ fn past_its_retention_a_key_may_run_again(world: World) {
     assert_eq!(world.once("k", &[], "echo two").out(), "two\n");
     assert_eq!(world.once("k", &[], "echo three").out(), "two\n");
 }
+
+each_store!(exit_code_75_can_mean_that_nothing_happened);
+fn exit_code_75_can_mean_that_nothing_happened(world: World) {
+    let ran = world.once("k", &["--nothing-happened-on", "3,75"], "exit 75");
+    assert_eq!((ran.code(), &world.inspect("k")["state"]), (75, &"free".into()), "{ran:?}");
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}

@@ -68,6 +68,28 @@ fn the_namespaces_are_named(world: World) {
     assert!(doctor.out().contains("pay, pay.eu"), "{doctor:?}");
 }
 
+each_store!(a_record_is_found_by_its_idempotency_key);
+fn a_record_is_found_by_its_idempotency_key(world: World) {
+    doubt_in(&world, "pay", "a");
+    assert_eq!(world.once("b", &["--namespace", "mail"], "true").code(), 0);
+    let key = |namespace: &str, key: &str| {
+        let record = world.run(&["inspect", key, "--namespace", namespace, "--json"]).json();
+        record["idempotency_key"].as_str().unwrap().to_owned()
+    };
+    let (a, b) = (key("pay", "a"), key("mail", "b"));
+    assert_eq!(listed(&world, &["--all-namespaces", "--idempotency-key", &a]), pairs(&[("pay", "a")]));
+    assert_eq!(listed(&world, &["--all-namespaces", "--idempotency-key", &b]), pairs(&[("mail", "b")]));
+    assert_eq!(listed(&world, &["--namespace", "mail", "--idempotency-key", &a]), []);
+    let none = world.run(&["list", "--idempotency-key", &a]);
+    assert!(none.code() == 0 && none.err().contains("no record has this idempotency key"), "{none:?}");
+    assert_eq!(world.run(&["settle", "a", "--namespace", "pay", "--did-not-happen"]).code(), 0);
+    let found = ["--namespace", "pay", "--idempotency-key", &a];
+    assert_eq!(listed(&world, &found), pairs(&[("pay", "a")]), "a reset keeps it");
+    let text = world.run(&[&["list"], &found[..]].concat()).out();
+    assert!(text.contains(&format!("idempotency key   {a}")), "{text}");
+    assert_eq!(world.run(&[&["list"], &found[..], &["--fail-if-any"]].concat()).code(), 1);
+}
+
 #[test]
 fn a_list_of_all_namespaces_is_of_executions_in_doubt() {
     let world = World::sqlite();

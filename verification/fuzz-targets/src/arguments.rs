@@ -28,6 +28,7 @@ pub(crate) fn arguments(data: &[u8]) {
     let code = parse::code(text);
     assert!(code.as_ref().is_ok_and(|code| matches!(code, 1..=63 | 79..=255)) || code.is_err(), "{text:?}");
     if let Ok(codes) = parse::codes(text) {
+        assert_eq!(parse::nothing_happened_codes(text), Ok(codes.clone()), "{text:?}");
         let each = text.split(',').all(|part| parse::code(part).is_ok_and(|code| codes.contains(code)));
         assert!(each && !codes.contains(0) && codes.shared_with(&codes).is_some(), "{text:?}");
     }

@@ -105,7 +105,9 @@ mod tests {
         let errors = Errors::default();
         tracing::subscriber::with_default(errors.clone(), || {
             let timeline = Timeline::default();
-            [Some(1), Some(1), Some(2), Some(2), None].map(|seen| timeline.see(seen));
+            for seen in [Some(1), Some(1), Some(2), Some(2), None] {
+                timeline.see(seen);
+            }
         });
         assert_eq!(*errors.0.lock().unwrap(), 1);
     }

@@ -6,7 +6,7 @@ use crate::shell::{Result, cargo};
 use crate::workspace::{Member, Workspace};
 
 /// A crate by its folder, and the crates of the workspace that it may depend on directly: tests may use more.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 14] = [
     ("sentinel-core", &[]),
     ("sentinel-admin", &["sentinel-core", "sentinel-client"]),
     ("sentinel-client", &["sentinel-core"]),
@@ -50,7 +50,7 @@ const HTTP: [&str; 6] = ["axum", "hyper", "tower", "http", "reqwest", "tonic"];
 
 /// Crates by folder, and what they must not be built from. Contracts are pure: no runtime, no I/O. Runtimes and the
 /// plumbing of stores hold no SQL. A store knows one database. The facade and the program are built from everything.
-const BANS: [(&str, &[&[&str]]); 11] = [
+const BANS: [(&str, &[&[&str]]); 12] = [
     ("sentinel-core", &[&RUNTIME, &POSTGRES, &SQLITE, &REDIS, &HTTP]),
     ("sentinel-admin", &[&POSTGRES, &SQLITE, &REDIS, &HTTP]),
     ("sentinel-client", &[&POSTGRES, &SQLITE, &REDIS]),

@@ -152,12 +152,13 @@ async fn keyed(
 ) -> Response<Body> {
     let preferences = Preferences::of(&parts.headers);
     let is_read = !matches!(options.fingerprint.body, Identity::Described);
-    let declared = body::declared_length(&parts.headers);
     let limit = options.request_limit;
-    if is_read && declared.is_some_and(|length| length > limit as u64) {
+    let size = body.size_hint();
+    if is_read && size.lower() > limit as u64 {
         return too_large(&options);
     }
-    let reserved = if is_read { declared.map_or(limit, |length| length as usize) } else { 0 };
+    // What is known of the length is reserved, and otherwise the whole limit.
+    let reserved = if is_read { size.upper().map_or(limit, |most| limit.min(most as usize)) } else { 0 };
     let Some(admitted) = options.admission.run(&named.scope, reserved) else {
         let detail = "The service has too many requests in progress. This call did not run. Send it again.";
         return options.plain(Problem::Busy, detail);

@@ -6,7 +6,8 @@ local function claim(r, now, arg)
   if not claimable then return end
   -- A late duplicate creates no claim, and a claim does not take over from itself.
   if (r.held == YES and r.claim == id) or remembers(r, id) then return end
-  local fresh, caused = r.incarnation == NONE or r.state == COMPLETED, r.origin ~= origin
+  local fresh = r.incarnation == NONE or r.state == COMPLETED
+  local caused = r.origin ~= origin and enter_cause
   free(r)
   r.token = draw(r, now)
   if fresh then r.incarnation, r.after_reset = r.token, NO end

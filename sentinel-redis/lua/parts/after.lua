@@ -29,7 +29,7 @@ for n, record in ipairs(records) do
         from or '-', r.state, r.rev, r.last, r.token, did.id, #worker, worker, #by, by, #why, why) .. rest
       after, to, change, at = encode(r), r.state, did.change, due(r)
       if was_due and not at then drops[#drops + 1] = string.sub(record, skipped) end
-      if did.caused then caused[#caused + 1] = { string.sub(record, skipped - 2), r.origin } end
+      if did.caused then caused[#caused + 1] = { did.caused, string.sub(record, skipped - 2), r.origin } end
       if to == COMPLETED and r.kept == YES then
         -- A result with a retention expires by itself, an hour after the retention has ended. No script runs then, so
         -- the floor is raised now. Undecided records, and results without a retention, never expire.
@@ -84,7 +84,6 @@ local function enlist()
     if at and tonumber(at) <= clock then
       new = new + 1
       redis.call('ZREM', KEYS[5], adds[n])
-      leave_causes(string.sub(KEYS[3], -1) .. ':' .. adds[n])
     end
   end
   if new == #adds / 2 then return end
@@ -104,7 +103,7 @@ local written, why = pcall(function()
   if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
   if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end
   if #drops > 0 then redis.call('ZREM', KEYS[5], unpack(drops)) end
-  for _, one in ipairs(caused) do enter_cause(one[1], one[2]) end
+  for _, one in ipairs(caused) do one[1](one[2], one[3]) end
   if #expiring > 0 then redis.call('SET', KEYS[2], string.format('%016.0f', floor)) end
   for _, one in ipairs(expiring) do redis.call('SET', one[1], one[2], 'PX', one[3]) end
   if #sets > 0 then redis.call('MSET', unpack(sets)) end

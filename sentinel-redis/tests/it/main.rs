@@ -5,6 +5,7 @@
 mod access;
 mod barrier;
 mod broken_connections;
+mod causes;
 mod clock;
 mod cluster;
 mod connecting;

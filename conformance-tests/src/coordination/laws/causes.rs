@@ -246,6 +246,8 @@ pub(crate) async fn the_records_of_a_root_or_a_trace_are_found(context: &LawCont
     }
     let after = page(&survey, &by_root(&own), of_root.last(), 5).await;
     assert!(after.records.is_empty(), "behind the last record: {after:?}");
+    let last = context.subject(of_root.last().expect("there are many").clone()).record().await;
+    assert!(after.now >= last.last_now, "an empty page has a reading of the clock, too");
     // Behind an address that has no record.
     let behind = Address { kind: Kind::Lease, key: Key::new("a0").expect("a key"), ..of_root[0].clone() };
     let rest = page(&survey, &by_root(&own), Some(&behind), List::MAX).await.records;

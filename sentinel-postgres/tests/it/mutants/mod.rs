@@ -182,6 +182,7 @@ pub(crate) fn blind(read: &str) -> String {
 sentinel_store_tests::mutant_lists! { Check:
     abandon,
     begin,
+    by_cause,
     cancel,
     cancel_absent,
     claim,

@@ -15,7 +15,7 @@ use sentinel_redis::{Durability, RedisStoreBuilder};
 use sentinel_store_tests::mutants::{self, Mutant, Run, SIZES, law};
 
 use crate::harness::{StoreHarness, runtime, server_time};
-use crate::{clock, dropped_records, events, late_effects, pages, quick, upkeep};
+use crate::{causes, clock, dropped_records, events, late_effects, pages, quick, upkeep};
 
 /// What can notice a mutant.
 struct Check {
@@ -38,6 +38,9 @@ sentinel_store_tests::own_checks! { StoreHarness;
         a_heartbeat_after_a_clock_step_back_uses_the_last_time,
         a_record_is_due_at_its_instant,
         decisions_after_a_clock_step_back_draw_higher_tokens,
+    }
+    causes {
+        a_name_leaves_the_index_of_causes,
     }
     dropped_records {
         a_dropped_record_is_detected,
@@ -195,7 +198,9 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "before" => true,
         "helpers" => has(),
         "loop" => turns,
-        "after" => !turns && !matches!(script, "read" | "page" | "due" | "purge" | "history" | "trim"),
+        "after" => {
+            !turns && !matches!(script, "read" | "page" | "by_cause" | "due" | "purge" | "history" | "trim")
+        }
         // Parts of one.
         "claim" | "complete" => script == "run",
         name => name == script,
@@ -214,6 +219,7 @@ sentinel_store_tests::mutant_lists! { Check:
     after,
     before,
     begin,
+    by_cause,
     cancel,
     claim,
     complete,

@@ -7,6 +7,7 @@ mod batch_isolation;
 mod batched_vs_kernel;
 mod batching;
 mod broken_connections;
+mod causes;
 mod claim_in;
 mod client_store;
 mod commit;

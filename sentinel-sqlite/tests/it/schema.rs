@@ -1,7 +1,8 @@
 //! Which program a file belongs to, and the version of its schema.
 
 use sentinel_conformance::Harness as _;
-use sentinel_core::{Applied, CoordinationStore, ErrorKind, StoreError};
+use sentinel_core::operation::Claim;
+use sentinel_core::{Applied, Cause, CoordinationStore, ErrorKind, Root, StoreError, TraceId};
 use sentinel_sqlite::{SCHEMA_VERSION, SqliteStore};
 
 use crate::harness::*;
@@ -113,6 +114,46 @@ async fn a_page_of_undecided_records_reads_no_completed_record() {
     let found = plan("SELECT key FROM records NOT INDEXED WHERE id > (SELECT max(id) FROM records) - 256");
     assert!(found.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{found}");
     assert_eq!(on.store.describe().backend, "sqlite");
+}
+
+#[tokio::test]
+async fn a_claim_without_a_cause_enters_no_index() {
+    let on = OnDisk::open().await;
+    let entries = |index: &str| -> i64 {
+        let sql = format!("SELECT sum(ncell) FROM dbstat WHERE name = '{index}'");
+        on.plain().query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    once(&on.store, &execution("plain"), &fused(), b"x").await;
+    assert_eq!((entries("records_root"), entries("records_trace")), (0, 0));
+    let cause = Cause::new(Root::new("order 42").unwrap());
+    once(&on.store, &execution("root"), &Claim { cause: Some(cause.clone()), ..fused() }, b"x").await;
+    assert_eq!((entries("records_root"), entries("records_trace")), (1, 0));
+    let cause = Some(cause.with_trace(TraceId::from_bits(42).unwrap()));
+    once(&on.store, &execution("trace"), &Claim { cause, ..fused() }, b"x").await;
+    assert_eq!((entries("records_root"), entries("records_trace")), (2, 1));
+}
+
+#[tokio::test]
+async fn a_page_of_a_cause_is_read_in_the_order_of_its_index() {
+    let on = OnDisk::open().await;
+    for (index, condition) in [
+        ("records_root", "substr(cause, 34, instr(substr(cause, 34), ' ') - 1) = 'a'"),
+        (
+            "records_trace",
+            "substr(cause, 1, 32) = 'a' AND substr(cause, 1, 32) <> '00000000000000000000000000000000'",
+        ),
+    ] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT key FROM records INDEXED BY {index} WHERE cause IS NOT NULL AND {condition} \
+             AND (namespace, kind, key) > ('n', 'lease', 'k') ORDER BY namespace, kind, key LIMIT 9"
+        );
+        let plain = on.plain();
+        let mut statement = plain.prepare(&sql).unwrap();
+        let lines = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let plan = lines.map(Result::unwrap).collect::<Vec<_>>().join("; ");
+        assert!(plan.contains(&format!("{index} (<expr>=? AND (namespace,kind,key)>(?,?,?))")), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }
 
 #[tokio::test]

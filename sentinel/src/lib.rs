@@ -10,6 +10,8 @@
 //! |---|---|
 //! | work that runs at most once, with a result that later callers get | [`once`](Sentinel::once) |
 //! | a right that one worker has at a time, until it releases it or its hard ttl ends | [`lease`](Sentinel::lease) |
+//! | a task that one process runs at a time, and another one when that is gone | [`lead`](Sentinel::lead) |
+//! | the result of a run that another call makes | [`wait`](Sentinel::wait) |
 //! | your own writes to PostgreSQL and the record, in one transaction | `once_in_transaction`, in [`postgres`] |
 //!
 //! | Store | Feature | For | Keeps its records |
@@ -77,7 +79,8 @@
 //! | `Unconfirmed(result)` | yes | Use the result. [Drain](Sentinel::drain) the client before the process exits. |
 //! | `Superseded(result, _)` | yes | An operator had decided about the key meanwhile. The record counts. |
 //!
-//! An [`Error`] means that the function did not run.
+//! An [`Error`] means that the function did not run. [`fold`](outcome::Fold) makes one of four answers of all of them:
+//! done, refused, later, in doubt.
 //!
 //! # Hold a lease
 //!

@@ -28,7 +28,9 @@ async fn lease(sentinel: &Sentinel) -> Option<sentinel::record::Record> {
 
 /// The terms of all processes: token, and when the future was first and last alive.
 #[derive(Debug, Clone, Default)]
-struct Terms(Arc<Mutex<Vec<(u64, Instant, Option<Instant>)>>>);
+struct Terms(Arc<Mutex<Vec<OneTerm>>>);
+
+type OneTerm = (u64, Instant, Option<Instant>);
 
 /// Records the end of a term when it is dropped, with its future.
 struct Alive(Terms, usize);

@@ -76,6 +76,7 @@ pub(crate) fn deep() -> Result {
     for (package, test, layers, factor) in [
         ("sentinel-coordination-conformance", "layers", &["sequences"][..], "50"),
         ("sentinel-coordination-conformance", "it", &["histories"], "50"),
+        ("sentinel-coordination-admin", "it", &["histories"], "20"),
         ("sentinel-coordination-sqlite", "it", &GENERATED, "20"),
         ("sentinel-coordination-redis", "it", &GENERATED, "20"),
         ("sentinel-coordination-postgres", "it", &GENERATED, "20"),

@@ -62,6 +62,9 @@ fn is_only_read(world: &World, words: &[&str]) {
     assert!(inspected.contains("completed") && listed.contains("completed"), "{inspected}{listed}");
     assert_eq!(history.lines().count(), 2, "{history}");
     assert!(purged.contains("would be purged"), "{purged}");
+    let story = world.run(&["why", "k"]).out();
+    assert!(story.contains("cannot be trusted now") && story.contains("sentinel init"), "{story}");
+    assert!(!story.contains("sentinel once") && !story.contains("sentinel settle"), "{story}");
     for ran in refuse_changes(world, world.store()) {
         assert!(words.iter().all(|words| ran.err().contains(words)), "{ran:?}");
     }

@@ -72,7 +72,7 @@ impl fmt::Display for NotSettled {
             Self::Absent => f.write_str("there is no record"),
             Self::TooEarly { until } => write!(f, "an effect of the run may still land until {until}"),
             Self::NotDecodable { accepts } => write!(f, "callers of this key can only decode {accepts}"),
-            Self::NotTaken(reply) => write!(f, "the key was not taken: {reply:?}"),
+            Self::NotTaken(reply) => write!(f, "the key was not taken: {reply}"),
             Self::Taken { token, refused } => {
                 write!(f, "the key was taken (token {token}), and then {refused}")
             }

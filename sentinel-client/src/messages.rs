@@ -172,12 +172,12 @@ mod tests {
             ),
             (
                 Outcome::Reconciling(Reconciling { operator: Label::lossy("ada"), since }),
-                "this call did not run: ada has been deciding about the key since 3.000000 s",
+                "this call did not run: ada has been deciding about the key since 1970-01-01 00:00:03.000000 UTC",
             ),
             (
                 Outcome::Uncertain(Uncertain { token: token(), begun_at: since, worker }),
-                "this call did not run: an earlier run has an unknown outcome (begun at 3.000000 s by \
-                 web1:8742, token 1795); reconcile the key",
+                "this call did not run: an earlier run has an unknown outcome (begun at 1970-01-01 \
+                 00:00:03.000000 UTC by web1:8742, token 1795); reconcile the key",
             ),
             (
                 Outcome::NotRun(NotRun::Draining),

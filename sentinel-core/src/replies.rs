@@ -70,11 +70,12 @@ mod tests {
             ),
             (
                 ReconcileReply::HeldBy { op_id: OpId::from_bits(1), operator, since: at }.to_string(),
-                "nothing was changed: ada has been deciding about the key since 3.000000 s",
+                "nothing was changed: ada has been deciding about the key since 1970-01-01 00:00:03.000000 UTC",
             ),
             (
                 ReconcileReply::StillAlive { until: at }.to_string(),
-                "nothing was changed: the run is alive, and its lease lasts until 3.000000 s by the store's clock",
+                "nothing was changed: the run is alive, and its lease lasts until 1970-01-01 00:00:03.000000 UTC by \
+                 the store's clock",
             ),
             (
                 ReconcileReply::AlreadyCompleted.to_string(),

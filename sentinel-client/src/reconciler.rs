@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+mod report;
+
 use sentinel_core::operation::*;
-use sentinel_core::survey::in_doubt_since;
 use sentinel_core::{
-    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, RecordedResult, State, StoreError, StoreTime,
-    Token, Verdict,
+    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, RecordedResult, StoreError, StoreTime, Token,
+    Verdict,
 };
 use serde::Serialize;
 
@@ -14,7 +15,6 @@ use super::outcome::Error;
 use super::retry::RetryPolicy;
 use super::sentinel::Sentinel;
 use super::signals::answers::Named;
-use super::signals::events::Origin;
 use super::signals::meters::{By, Decided};
 
 impl Sentinel {
@@ -207,13 +207,6 @@ impl<S> Reconciler<S> {
         self.sentinel.core.watchers.wake(address);
         let is_news = answered.stamped.stamp.changed || attempts > 1;
         Ok((answered.stamped, is_news))
-    }
-
-    fn report(&self, address: &Address, token: Token, report: impl FnOnce(&Origin<'_>, &Label)) {
-        let span = tracing::Span::current();
-        if let Ok(operator) = &self.operator {
-            report(&self.sentinel.core.origin(address, token, &span), operator);
-        }
     }
 }
 
@@ -431,37 +424,6 @@ impl Reconciler<Holding> {
                 DecisionOutcome::Refused(Refused::EffectsMayLand { until })
             }
         })
-    }
-}
-
-impl Reconciler<Holding> {
-    /// Since when the key has been in doubt. Only a metric needs this, so it is read only if there is a recorder, and
-    /// an error is ignored.
-    async fn in_doubt_since(&self, address: &Address) -> Option<StoreTime> {
-        if !self.sentinel.core.meters.is_recorded() {
-            return None;
-        }
-        let found = self.sentinel.store().inspect(address).await.ok()?;
-        found.record.filter(|record| record.state == State::Reconciling).as_ref().map(in_doubt_since)
-    }
-
-    fn settled(
-        &self,
-        address: &Address,
-        decided: Decided,
-        op_id: OpId,
-        stamp: &Stamp,
-        since: Option<StoreTime>,
-    ) {
-        let seconds = since.map(|since| stamp.now.since(since).as_secs_f64());
-        self.sentinel.core.meters.settled(self.by, decided, seconds);
-        self.report(address, stamp.token, |origin, operator| match self.by {
-            By::Code => {
-                let evidence = self.reason.as_ref().and_then(|reason| reason.as_ref().ok());
-                origin.decided_by_code(decided.word(), evidence);
-            }
-            By::Operator => origin.decided_by_operator(operator, op_id, decided.word()),
-        });
     }
 }
 

@@ -98,7 +98,7 @@ pub const EVENTS: &[LogEvent] = &[
         "contact_lost",
         Level::WARN,
         &["namespace", "token"],
-        "No heartbeat kept a run alive until the end of its ttl. The function goes on; others see the key as uncertain.",
+        "No heartbeat kept a run alive until the end of its ttl. The function goes on; others see it as uncertain.",
     ),
     row(
         "result_not_stored",

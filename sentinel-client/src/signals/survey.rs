@@ -107,10 +107,10 @@ impl SurveyReport {
     /// The namespaces by label. A namespace that has a label keeps it: `labelled` has the labels that were given
     /// before, and gets those that are given now. Namespaces with keys in doubt come first.
     pub(super) fn by_label(&self, labelled: &mut BTreeSet<Namespace>) -> BTreeMap<String, NamespaceSurvey> {
-        let (doubtful, settled): (Vec<_>, Vec<_>) =
+        let (in_doubt, settled): (Vec<_>, Vec<_>) =
             self.namespaces.iter().partition(|(_, found)| found.is_in_doubt());
         let mut by_label: BTreeMap<String, NamespaceSurvey> = BTreeMap::new();
-        for (namespace, found) in doubtful.into_iter().chain(settled) {
+        for (namespace, found) in in_doubt.into_iter().chain(settled) {
             if labelled.len() < MAX_NAMESPACES {
                 labelled.insert(namespace.clone());
             }

@@ -41,7 +41,8 @@ impl Prometheus {
         server.write("rules.yml", rules);
         let config = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval}}}\n\
-             rule_files: [rules.yml]\nscrape_configs:\n- job_name: sentinel\n  static_configs: [{{targets: ['{target}']}}]\n"
+             rule_files: [rules.yml]\nscrape_configs:\n- job_name: sentinel\n  static_configs:\n  \
+             - targets: ['{target}']\n"
         );
         server.write("prometheus.yml", &config);
         ports::launch_on_a_free_port(

@@ -119,7 +119,7 @@ fn how_to_get_them() -> &'static str {
     } else if Path::new("/etc/redhat-release").exists() {
         "sudo dnf install postgresql-server postgresql-contrib pgbouncer redis golang-github-prometheus"
     } else {
-        "install PostgreSQL (14 or newer, with pgbench), PgBouncer, Redis (7.0 or newer) and Prometheus (with promtool) \
-         with the system's package manager"
+        "install PostgreSQL (14 or newer, with pgbench), PgBouncer, Redis (7.0 or newer) and Prometheus (with \
+         promtool) with the system's package manager"
     }
 }

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn report(settled: std::ops::Range<usize>, doubtful: &[&str]) -> SurveyReport {
+fn report(settled: std::ops::Range<usize>, in_doubt: &[&str]) -> SurveyReport {
     let settled = settled.map(|n| (Namespace::new(format!("n{n:04}")).unwrap(), NamespaceSurvey::default()));
     let one = NamespaceSurvey { uncertain_keys: 1, ..Default::default() };
-    let doubtful = doubtful.iter().map(|name| (Namespace::new(name).unwrap(), one));
-    SurveyReport { namespaces: settled.chain(doubtful).collect(), ..Default::default() }
+    let in_doubt = in_doubt.iter().map(|name| (Namespace::new(name).unwrap(), one));
+    SurveyReport { namespaces: settled.chain(in_doubt).collect(), ..Default::default() }
 }
 
 #[test]

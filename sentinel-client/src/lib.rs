@@ -3,6 +3,8 @@
 //!
 //! Most programs depend on the facade, `sentinel` (package `sentinel-coordination`), which re-exports all of this.
 
+mod attempt;
+mod attempts;
 mod authority;
 mod auto_reconciler;
 mod causes;
@@ -40,6 +42,10 @@ mod waited;
 mod watch;
 mod worker;
 
+#[doc(hidden)]
+pub use attempt::Attempt;
+#[doc(hidden)]
+pub use attempts::Effect;
 pub use authority::Lost;
 pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use sentinel_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
 use super::authority::{Authority, Lost};
 use super::causes::inherited_from;
 use super::clock::{LocalClock, LocalTime};
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) incarnation: u64,
     pub(crate) clock: LocalClock,
     pub(crate) authority: Authority,
+    /// The requests that the function sends to others.
+    pub(crate) attempts: Attempts,
     /// Whether the function records its result itself.
     pub(crate) records_itself: AtomicBool,
     /// The span of the call, for events about the run that happen elsewhere.

@@ -8,6 +8,7 @@ use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
 use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, RecordedResult, StoreError, StoreTime};
 use tracing::{Instrument as _, Span, field};
 
+use super::super::attempts::Attempts;
 use super::super::authority::Authority;
 use super::super::clock::LocalTime;
 use super::super::keeper::{Entry, KeepAliveGuard};
@@ -312,6 +313,7 @@ impl HeldGrant {
             incarnation: granted.incarnation,
             clock: call.core.keeper.clock(),
             authority: Authority::default(),
+            attempts: Attempts::default(),
             records_itself: AtomicBool::new(false),
             span: call.span,
             cause: call.claim.cause,

@@ -16,6 +16,7 @@ fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
         incarnation: 7,
         clock: LocalClock::new(true),
         authority: Authority::default(),
+        attempts: Default::default(),
         records_itself: false.into(),
         span: tracing::Span::none(),
         cause: None,

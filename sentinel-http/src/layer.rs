@@ -71,6 +71,11 @@ impl IdempotencyLayer {
             .retention(Duration::from_secs(24 * 60 * 60))
     }
 
+    /// Its options, for another front of the same steps.
+    pub(crate) fn into_options(self) -> Arc<Options> {
+        self.options
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(Arc::make_mut(&mut self.options));
         self
@@ -97,6 +102,13 @@ impl IdempotencyLayer {
             assert!(!method.is_safe(), "a request with the method {method} never creates a record");
         }
         self.with(|options| options.methods = methods)
+    }
+
+    /// Records the cause that a request states, of every sender: for services that only services of your own can
+    /// reach. Without this, only a [`TrustedCause`](crate::TrustedCause) is recorded, which a verified fence makes.
+    #[must_use]
+    pub fn trust_causes(self) -> Self {
+        self.with(|options| options.trusts_causes = true)
     }
 
     /// ttl, hard ttl, late effects and retention of the runs. Default 10 s, 60 s, 1 min and 24 h; a field that the

@@ -39,6 +39,8 @@ pub(crate) struct Options {
     /// None: all keys have one owner.
     pub(crate) find_scope: Option<FindScope>,
     pub(crate) required: bool,
+    /// Whether the cause of any request is recorded.
+    pub(crate) trusts_causes: bool,
     pub(crate) methods: Vec<Method>,
     pub(crate) in_flight: InFlight,
     /// The path of the status route.
@@ -75,6 +77,7 @@ impl Options {
             sentinel,
             find_scope,
             required: true,
+            trusts_causes: false,
             methods: vec![Method::POST, Method::PATCH],
             in_flight: InFlight::Wait(Self::WAIT),
             status_at: None,

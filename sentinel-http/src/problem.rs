@@ -222,10 +222,11 @@ impl Problem {
                 None,
                 "No request with this Idempotency-Key is known",
             ),
+            // An earlier copy may have been accepted, while its time was near or its secret was active.
             Self::SignatureInvalid => Row(
                 "signature-invalid",
                 StatusCode::UNAUTHORIZED,
-                No,
+                Unknown,
                 Never,
                 None,
                 "The signature is not valid",

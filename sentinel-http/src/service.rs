@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tower_service::Service;
 
 use crate::body::{self, Body, BoxError, Unread};
+use crate::cause;
 use crate::count::count;
 use crate::fingerprint::{Identity, fingerprint};
 use crate::handling::{Cause, Handling, Presence, Progress};
@@ -80,7 +81,7 @@ async fn serve(service: impl Inner, options: Arc<Options>, request: Request<Body
     let route = options.route_of(&parts);
     let response = match identify(&options, &parts) {
         Ok(None) => return pass(service, parts, body).await,
-        Ok(Some(named)) => keyed(service, options, parts, body, named).await,
+        Ok(Some(named)) => handle(service, options, parts, body, named).await,
         Err(refused) => *refused,
     };
     count(route, &response);
@@ -102,10 +103,12 @@ async fn pass(mut service: impl Inner, parts: Parts, body: Body) -> Response<Bod
 }
 
 /// The names of a request: its key as the caller wrote it, and the record's key and scope.
-struct Named {
-    key: String,
-    record: Key,
-    scope: Arc<str>,
+pub(crate) struct Named {
+    pub(crate) key: String,
+    pub(crate) record: Key,
+    pub(crate) scope: Arc<str>,
+    /// The fingerprint; None: it is made of the request.
+    pub(crate) digest: Option<String>,
 }
 
 /// Key and scope of a request, before anything of its body is read. None: it has no key and needs none.
@@ -130,7 +133,7 @@ fn identify(options: &Options, parts: &Parts) -> Result<Option<Named>, Box<Respo
     }
     let named = options.scope_of(parts).and_then(|scope| {
         let record = scope.record_key(&key)?;
-        Some(Named { key, record, scope: scope.as_str()?.into() })
+        Some(Named { key, record, scope: scope.as_str()?.into(), digest: None })
     });
     named.map(Some).ok_or_else(|| {
         let detail = "The service does not know who owns this key. Nothing ran.";
@@ -143,7 +146,8 @@ fn is_unsupported(parts: &Parts) -> bool {
     parts.headers.contains_key(header::UPGRADE) || kind.to_ascii_lowercase().starts_with(b"application/grpc")
 }
 
-async fn keyed(
+/// Handles a request whose names are known, at most once.
+pub(crate) async fn handle(
     service: impl Inner,
     options: Arc<Options>,
     mut parts: Parts,
@@ -174,17 +178,23 @@ async fn keyed(
         },
         false => (Bytes::new(), body),
     };
-    let digits = fingerprint(&parts, received_path(&parts), &bytes, &options.fingerprint);
+    let of_request = || fingerprint(&parts, received_path(&parts), &bytes, &options.fingerprint);
+    let digits = named.digest.clone().unwrap_or_else(of_request);
     let Ok(fingerprint) = Fingerprint::new(&digits) else { return options.not_run() };
     drop(bytes);
     // The handler answers without a content coding, so that a replay suits each caller. Compression belongs outside.
     parts.headers.remove(header::ACCEPT_ENCODING);
     let (reports, progress) = unbounded_channel();
     let (here, presence) = Presence::new();
+    let cause = cause::trusted(&parts, options.trusts_causes);
     let request = Request::from_parts(parts, body);
     let handling = Handling { service, request, options: options.clone(), reports, admitted, presence };
     let once =
         options.sentinel.once::<Cause>(named.record.as_str()).wait(Duration::ZERO).fingerprint_text(&digits);
+    let once = match cause {
+        Some(cause) => once.cause(cause),
+        None => once,
+    };
     let once = Box::pin(once.run_recorded(move |run| handling.run(run)));
     let call = Call { options: &options, named: &named, fingerprint: &fingerprint, preferences };
     let response = call.answer(once, progress).await;

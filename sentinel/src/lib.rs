@@ -143,7 +143,7 @@
 //! | `sqlite` | [`SqliteStore`], with SQLite bundled |
 //! | `postgres`, `postgres-tls` | [`PostgresStore`]; with TLS by rustls |
 //! | `redis`, `redis-tls` | [`RedisStore`]; with TLS by rustls |
-//! | `http`, `axum` | [`http`], the layer for `Idempotency-Key`; with extractors for axum |
+//! | `http`, `axum`, `reqwest` | [`http`], the layer for `Idempotency-Key`; with extractors for axum, or a client |
 //! | `admin` | [`admin`]: what operators see and decide, as the program prints it |
 //! | `testing` | [`testing`], for `[dev-dependencies]`: it turns on what tokio has for tests |
 //!

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod causes;
+mod fences;
 mod kernel;
 mod made;
 mod names;
@@ -22,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("arguments", arguments::arguments),
     ("causes", causes::causes),
+    ("fences", fences::fences),
     ("kernel", kernel::kernel),
     ("names", names::names),
     ("payloads", payloads::payloads),

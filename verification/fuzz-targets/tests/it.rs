@@ -83,4 +83,4 @@ macro_rules! targets {
     };
 }
 
-targets!(arguments kernel names payloads redis_events redis_records sqlite_events sqlite_records urls);
+targets!(arguments causes fences kernel names payloads redis_events redis_records sqlite_events sqlite_records urls);

@@ -23,6 +23,7 @@ const TABLE: [(&str, &[&str]); 14] = [
             "sentinel-core",
             "sentinel-admin",
             "sentinel-client",
+            "sentinel-http",
             "sentinel-memory",
             "sentinel-sqlite",
             "sentinel-postgres",

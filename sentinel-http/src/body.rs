@@ -97,6 +97,13 @@ pub(crate) enum Unread {
     TooSlow,
 }
 
+/// How many bytes to reserve for a body: its length if it is known, and otherwise the limit. None: it is larger.
+pub(crate) fn to_reserve(body: &Body, limit: usize) -> Option<usize> {
+    let size = body.size_hint();
+    let fits = usize::try_from(size.lower()).is_ok_and(|least| least <= limit);
+    fits.then(|| size.upper().map_or(limit, |most| usize::try_from(most).unwrap_or(limit).min(limit)))
+}
+
 /// Reads a request's body, and drops its trailers.
 pub(crate) async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, Unread>
 where

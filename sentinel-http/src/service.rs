@@ -157,12 +157,8 @@ pub(crate) async fn handle(
     let preferences = Preferences::of(&parts.headers);
     let is_read = !matches!(options.fingerprint.body, Identity::Described);
     let limit = options.request_limit;
-    let size = body.size_hint();
-    if is_read && size.lower() > limit as u64 {
-        return too_large(&options);
-    }
-    // What is known of the length is reserved, and otherwise the whole limit.
-    let reserved = if is_read { size.upper().map_or(limit, |most| limit.min(most as usize)) } else { 0 };
+    let reserved = if is_read { body::to_reserve(&body, limit) } else { Some(0) };
+    let Some(reserved) = reserved else { return too_large(&options) };
     let Some(admitted) = options.admission.run(&named.scope, reserved) else {
         let detail = "The service has too many requests in progress. This call did not run. Send it again.";
         return options.plain(Problem::Busy, detail);

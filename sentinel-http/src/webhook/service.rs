@@ -131,11 +131,7 @@ async fn read(receiver: &WebhookReceiver, parts: &Parts, body: Body) -> Result<B
         let detail = format!("The body may have at most {limit} bytes. Nothing ran.");
         options.problem(|problem| Report::new(problem, detail), Problem::BodyTooLarge)
     };
-    let declared = body::declared_length(&parts.headers, &body);
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let reserved = declared.map_or(limit, |length| length as usize);
+    let Some(reserved) = body::to_reserve(&body, limit) else { return Err(too_large()) };
     let Some(_reading) = receiver.reading.run(&Arc::from("webhooks"), reserved) else {
         let detail = "The service has too many requests in progress. This call did not run. Send it again.";
         return Err(options.plain(Problem::Busy, detail));

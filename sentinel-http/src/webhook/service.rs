@@ -96,7 +96,7 @@ where
     if parts.method.is_safe() {
         return not_allowed();
     }
-    let bytes = match read(&receiver, &parts, body).await {
+    let bytes = match read(&receiver, body).await {
         Ok(bytes) => bytes,
         Err(refused) => return refused,
     };
@@ -124,7 +124,7 @@ where
 }
 
 /// Reads the body of a message whose sender is not known yet.
-async fn read(receiver: &WebhookReceiver, parts: &Parts, body: Body) -> Result<Bytes, Response<Body>> {
+async fn read(receiver: &WebhookReceiver, body: Body) -> Result<Bytes, Response<Body>> {
     let options = &receiver.options;
     let limit = options.request_limit;
     let too_large = || {

@@ -132,8 +132,8 @@ impl Run {
         self.inner.cause.as_ref()
     }
 
-    /// The cause of what this run causes: its own root, one hop further, with this run as what caused it. None: this run
-    /// has no cause. Returns an error if this run is at the last hop.
+    /// The cause of what this run causes: its own root, one hop further, with this run as what caused it. None: this
+    /// run has no cause. Returns an error if this run is at the last hop.
     ///
     /// Calls of `once` and `lease` that the function makes itself inherit it. Pass it to calls in tasks that the
     /// function spawns, and to other services.

@@ -200,8 +200,7 @@ pub struct Record {
     /// The token of the first grant of the current attempt towards the provider. Zero: the next claim starts a new
     /// attempt. See `docs/decisions/incarnation.md`.
     pub incarnation: u64,
-    /// A reset offered this incarnation again. The provider may know its idempotency key, so the tombstone is not
-    /// purged.
+    /// A reset offered this incarnation again. The provider may know its key, so the tombstone is not purged.
     pub after_reset: bool,
     /// The worker's label, for people.
     pub worker: Option<Label>,
@@ -235,10 +234,9 @@ pub struct Record {
     pub doubt: Option<Label>,
     /// The last decision of an operator.
     pub decision: Option<Decision>,
-    /// Why the last claim was made. It stays when the record becomes free: what was released or reset belongs to its
-    /// root until another claim replaces it.
+    /// Why the last claim was made. It stays when the record becomes free, until another claim replaces it.
     pub cause: Option<Cause>,
-    /// What the last claim was about. It stays as the cause does.
+    /// What the last claim was about, as long as its cause.
     pub about: Option<Label>,
 }
 

@@ -22,8 +22,8 @@ pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state
 /// The names of the columns of an event `e`, in the order in which `coordination/row.rs` reads them.
 const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, \
     e.claim_id, e.op_id, e.worker, e.operator, \
-    e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.cause, e.about, \
-    e.incarnation, e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
+    e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, \
+    e.cause, e.about, e.incarnation, e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
 
 const LOCKED_RECORD: &str = include_str!("../sql/parts/locked_record.sql");
 const REPLY: &str = include_str!("../sql/parts/reply.sql");

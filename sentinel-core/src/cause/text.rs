@@ -179,7 +179,7 @@ impl From<Cause> for String {
 }
 
 impl super::CauseQuery {
-    /// How the root or the trace stands in the text of a cause. Stores compare it with that part.
+    /// The root or the trace as the text of a cause has it. Stores compare it with that part.
     pub fn encoded(&self) -> String {
         match self {
             Self::Root(root) => {

@@ -25,7 +25,8 @@ WITH clock AS MATERIALIZED (
     SELECT {record_of_next}, 1, p.rev + 1, p.now, p.token, p.state, 'purged' FROM page p WHERE p.state <> 'purged'
 ), emptied_record AS (
     UPDATE {records} r
-    SET {emptied}, cause = NULL, about = NULL, life = p.next_life, last_event = 1, purge_at = p.now + {rest}, token = 0, rev = 0, implied = 0,
+    SET {emptied}, cause = NULL, about = NULL,
+        life = p.next_life, last_event = 1, purge_at = p.now + {rest}, token = 0, rev = 0, implied = 0,
         last_now = 0, incarnation = 0, after_reset = false, past_claims = NULL, decision_op_id = NULL,
         decision_kind = NULL, decision_token = NULL, decision_presented = NULL, decision_at = NULL,
         decision_digest = NULL, decision_operator = NULL, decision_reason = NULL

@@ -3,11 +3,11 @@
 -- What is not in the result was not changed, for any reason: it is sent again on its own.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],
-                         $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[],
-                         $16::text[], $17::text[])
+                         $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[],
+                         $15::text[], $16::text[], $17::text[])
         WITH ORDINALITY AS a (operation, namespace, kind, key, presented, presented_by, new_ttl, new_hard_ttl,
-                              new_retention, new_fingerprint, new_worker, flag, new_late_effects, new_accepts, new_cause,
-                              new_about, n)
+                              new_retention, new_fingerprint, new_worker, flag, new_late_effects, new_accepts,
+                              new_cause, new_about, n)
 ), locked_record AS MATERIALIZED (
     SELECT a.*, r.*
     FROM request a CROSS JOIN LATERAL (

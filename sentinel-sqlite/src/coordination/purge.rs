@@ -28,7 +28,8 @@ const EMPTY: &str = "UPDATE records SET last_event = ?1, dropped = ?1 - 1, purge
      rev = 0, token = 0, claim_id = NULL, past_claims = x'', incarnation = 0, after_reset = 0, worker = NULL, \
      ttl = NULL, hard_ttl = NULL, late_effects = NULL, retention = NULL, claimed_at = NULL, lease_until = 0, \
      hard_until = 0, effects_until = 0, begun_at = NULL, completed_at = NULL, last_now = 0, fingerprint = NULL, \
-     accepts = '*/*', doubt = NULL, decision = NULL, cause = NULL, about = NULL, verdict = NULL, code = NULL, omitted = NULL, \
+     accepts = '*/*', doubt = NULL, decision = NULL, cause = NULL, about = NULL, \
+     verdict = NULL, code = NULL, omitted = NULL, \
      content_type = NULL, recent = ?3, payload = NULL WHERE id = ?4";
 
 /// How far a purge has come, between two transactions.

@@ -13,8 +13,9 @@ use crate::parts::{NEWEST, undecided};
 
 pub(crate) const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
      incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, cause, about, verdict, code, \
-     omitted, content_type, recent, payload, namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, cause, about, verdict, \
+     code, omitted, content_type, recent, payload, namespace, kind, key, lingers) VALUES (\
+     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
      ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, \
      ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, 0)";
 /// A record that is no longer among the newest, and undecided still.

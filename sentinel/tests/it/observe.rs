@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sentinel::prelude::*;
@@ -102,10 +102,18 @@ impl tracing::Subscriber for Keys {
     fn exit(&self, _: &Id) {}
 }
 
+/// While there is one subscriber only, `tracing` decides by that of the current thread whether an event is ever of
+/// interest, and remembers it for all threads. A test without a subscriber would then silence those that have one.
+pub(crate) fn keep_callsites_enabled() {
+    static OTHERS: OnceLock<[tracing::Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| [Keys::default(), Keys::default()].map(tracing::Dispatch::new));
+}
+
 #[test]
 fn keys_are_traced_only_if_the_client_enables_it() {
     for (traced, shown) in [(false, "-"), (true, "private")] {
         let keys = Keys::default();
+        keep_callsites_enabled();
         tracing::subscriber::with_default(keys.clone(), || {
             in_runtime(async {
                 let sentinel = if traced { sentinel().trace_keys() } else { sentinel() };

@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata};
 
-use crate::observe::in_runtime;
+use crate::observe::{in_runtime, keep_callsites_enabled};
 use crate::outage::Refusing;
 use crate::{Lied, SECOND, charge, doubt, sentinel};
 
@@ -100,6 +100,7 @@ impl tracing::Subscriber for Recorder {
 
 impl Recorder {
     pub(super) fn during(work: impl Future<Output = ()>) -> Self {
+        keep_callsites_enabled();
         let recorder = Self::default();
         tracing::subscriber::with_default(recorder.clone(), || in_runtime(work));
         recorder

@@ -159,7 +159,7 @@ mod http {
 
     async fn charge(_: IdempotentRun) {}
 
-    #[expect(dead_code, reason = "it is compiled")]
+    #[expect(dead_code, clippy::let_and_return, reason = "the lines are the README's, and only compiled")]
     fn app(sentinel: Sentinel) -> Router {
         let layer = IdempotencyLayer::new(sentinel, |parts| {
             parts.extensions.get::<Tenant>().map(|tenant| Scope::new(&tenant.0))   // who owns the key?

@@ -20,10 +20,12 @@ fn root(context: &LawContext, name: &str) -> Root {
     Root::new(format!("{}/{name}", context.namespace())).expect("a root")
 }
 
+/// A cause with a root that no other law uses.
 fn cause(context: &LawContext, name: &str) -> Cause {
     Cause::new(root(context, name))
 }
 
+/// Asks for the root of a cause.
 fn by_root(cause: &Cause) -> CauseQuery {
     CauseQuery::Root(cause.root().clone())
 }
@@ -51,6 +53,7 @@ fn largest(context: &LawContext) -> Cause {
     (0..Cause::MAX_HOPS).fold(first, |cause, _| cause.child(by.clone()).expect("a hop"))
 }
 
+/// One page, which must be complete and within its limit.
 async fn page(
     survey: &Arc<dyn Survey>,
     query: &CauseQuery,
@@ -91,6 +94,7 @@ async fn found(
     }
 }
 
+/// Checks that a query finds exactly these records, if the harness can read by cause.
 async fn assert_found(context: &LawContext, query: &CauseQuery, expected: &[&Subject<'_>]) {
     let Some(survey) = context.survey() else { return };
     let expected: Vec<_> = expected.iter().map(|subject| subject.address.clone()).collect();

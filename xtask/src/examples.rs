@@ -1,9 +1,15 @@
-//! The facade's examples: each has to run to its end by itself.
+//! The facade's examples: each has to run to its end by itself, and services when they are asked to.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::shell::{Result, cargo, program};
 use crate::workspace::Workspace;
+
+/// Examples that serve until SIGTERM: they listen at the address `LISTEN`, and print a line when they do.
+const SERVICES: [&str; 1] = ["axum_payment"];
 
 /// The names of all examples, in order.
 fn names(workspace: &Workspace) -> Result<Vec<String>> {
@@ -29,7 +35,26 @@ pub(crate) fn run(workspace: &Workspace) -> Result<usize> {
     // Beside this program, wherever the target folder is.
     let built = std::env::current_exe()?.with_file_name("examples");
     for name in &names {
-        program(&built.join(name).to_string_lossy(), &[]).run()?;
+        match SERVICES.contains(&name.as_str()) {
+            true => serve(&built.join(name))?,
+            false => program(&built.join(name).to_string_lossy(), &[]).run()?,
+        }
     }
     Ok(names.len())
+}
+
+/// Starts a service, and asks it to end once it listens.
+fn serve(service: &Path) -> Result {
+    println!("$ {}", service.display());
+    let mut running = Command::new(service).env("LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).spawn()?;
+    let lines = running.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    let listens = lines.map_while(std::result::Result::ok).any(|line| line.contains("listening on"));
+    if listens {
+        Command::new("kill").args(["-TERM", &running.id().to_string()]).status()?;
+    }
+    let ended = running.wait()?;
+    match listens && ended.success() {
+        true => Ok(()),
+        false => Err(format!("{}: listened: {listens}, ended with {ended}", service.display()).into()),
+    }
 }

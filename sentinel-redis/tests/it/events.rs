@@ -135,8 +135,8 @@ async fn a_list_that_others_have_shortened_is_left_alone() {
     let (list, marker) = (harness.key('v', &address), harness.named("marker"));
     let before = harness.raw(&["LRANGE", &list, "0", "-1"]);
     let text = trim.lock().unwrap().clone();
-    let keys = [&marker; 6].map(String::as_str);
-    let call = [&["EVAL", &text, "7"][..], &keys, &[&list, "0", "0", "0", "1", "another", "mine"]].concat();
+    let keys = [&marker; 7].map(String::as_str);
+    let call = [&["EVAL", &text, "8"][..], &keys, &[&list, "0", "0", "0", "1", "another", "mine"]].concat();
     assert_eq!(harness.raw(&call), "0");
     assert_eq!(harness.raw(&["LRANGE", &list, "0", "-1"]), before);
 }

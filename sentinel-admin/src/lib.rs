@@ -17,5 +17,5 @@ mod view;
 pub mod why;
 
 pub use settle::{NotSettled, SettleRequest, Settled, Settlement, settle};
-pub use view::{EventView, RecordView, SentenceView, StepView, StoryView};
+pub use view::{ByView, CauseView, EventView, RecordView, SentenceView, StepView, StoryView};
 pub use why::{Facts, Story, why};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sentinel::Key;
 use sentinel::admin::time::span;
-use sentinel::record::{Fingerprint, Label, Terms, Token};
+use sentinel::record::{Fingerprint, Label, Root, Terms, Token};
 use sentinel::store::{Invalid, VisibleState};
 
 use crate::exit::CliError;
@@ -174,6 +174,7 @@ impl TermsArg {
 #[command(after_help = "\
 Example:
   sentinel once invoice-42 --failed-on 3 -- ./charge.sh 42
+  sentinel once invoice-42 --cause order-42 --about 'invoice of May' -- ./charge.sh 42
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 After any other end the key is uncertain (exit 76) until an operator reconciles it.
@@ -188,7 +189,8 @@ When the store cannot be reached:
                         that, with exit 76.
 
 The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its \
-environment.")]
+environment,
+and SENTINEL_CAUSE if it has a cause: what it runs with `sentinel once` and `sentinel lease` has the same root.")]
 pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -197,6 +199,14 @@ pub(crate) struct Once {
     /// Identifies the content of the request: the same key with another fingerprint is refused (65)
     #[arg(long, value_name = "TEXT", value_parser = names::fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// What the work is about, for people: at most 1 KiB. It decides nothing
+    #[arg(long, value_name = "TEXT", value_parser = names::label)]
+    pub(crate) about: Option<Label>,
+    /// The business fact from which the work follows, like order-42: use an id, not a name. It decides nothing, and
+    /// `sentinel because ROOT` shows all that followed [default: that of the run that started this program, from
+    /// SENTINEL_CAUSE]
+    #[arg(long, value_name = "ROOT", value_parser = names::root)]
+    pub(crate) cause: Option<Root>,
     /// How long after the end of the command one of its effects may still land elsewhere. A reset of an uncertain key
     /// waits until then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
@@ -251,7 +261,8 @@ The lease is kept until the last process of the command's process group has ende
 waits for the processes that it left in the background. If the command was killed, or a signal asked it to end, the
 program sends them SIGTERM, and SIGKILL 10 s later.
 The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its \
-environment.")]
+environment,
+and SENTINEL_CAUSE if it has a cause: what it runs with `sentinel once` and `sentinel lease` has the same root.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -382,6 +393,8 @@ pub(crate) struct Reconcile {
 Example:
   sentinel force-complete invoice-42 --token \"$token\" --response charged
   sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type \
+  application/json
+  sentinel force-complete request-42 --token \"$token\" --status 201 --response '{\"receipt\":\"7781\"}' --content-type \
   application/json")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct ForceComplete {
@@ -403,6 +416,9 @@ pub(crate) struct ForceComplete {
     /// Record the response although callers of the key cannot decode it
     #[arg(long)]
     pub(crate) as_is: bool,
+    /// The HTTP status with which a service replays the response: 200 to 599. From 400 on it is a final failure
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(200..=599), conflicts_with = "failed")]
+    pub(crate) status: Option<u16>,
     /// Record a final failure, replayed with this exit code
     #[arg(long, value_name = "CODE", value_parser = parse::code)]
     pub(crate) failed: Option<u8>,

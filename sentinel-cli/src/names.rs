@@ -1,7 +1,7 @@
 //! Parses keys, fingerprints, labels, tokens and ids of decisions for the command line.
 
 use sentinel::Key;
-use sentinel::record::{Fingerprint, Label, OpId, Token};
+use sentinel::record::{Fingerprint, Label, OpId, Root, Token};
 use sentinel::store::Invalid;
 
 pub(crate) fn key(text: &str) -> Result<Key, String> {
@@ -14,6 +14,10 @@ pub(crate) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
 
 pub(crate) fn label(text: &str) -> Result<Label, String> {
     Label::new(text).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn root(text: &str) -> Result<Root, String> {
+    Root::new(text).map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn token(text: &str) -> Result<Token, String> {

@@ -1,8 +1,9 @@
 //! An event as JSON. The field names are part of the program's contract.
 
-use sentinel_core::{Event, State};
+use sentinel_core::{Change, Event, State};
 use serde::Serialize;
 
+use super::CauseView;
 use crate::time::rfc3339;
 
 /// One event of a record. Times are RFC 3339 UTC with microseconds. It has no claim id: that is half of a grant.
@@ -18,11 +19,19 @@ pub struct EventView {
     pub operator: Option<String>,
     pub reason: Option<String>,
     pub at: String,
+    /// What a claim was about; null for other events.
+    pub about: Option<String>,
+    /// Why a claim was made; null for other events.
+    pub cause: Option<CauseView>,
 }
 
 impl From<&Event> for EventView {
     fn from(event: &Event) -> Self {
         let state = |state: Option<State>| state.map_or("absent", State::as_str);
+        let (about, cause) = match &event.change {
+            Change::Claimed { about, cause, .. } => (about.as_ref(), cause.as_ref()),
+            _ => (None, None),
+        };
         Self {
             rev: event.rev,
             event: event.change.name(),
@@ -33,6 +42,8 @@ impl From<&Event> for EventView {
             operator: event.operator.as_ref().map(ToString::to_string),
             reason: event.reason.as_ref().map(ToString::to_string),
             at: rfc3339(event.at),
+            about: about.map(ToString::to_string),
+            cause: cause.map(CauseView::from),
         }
     }
 }

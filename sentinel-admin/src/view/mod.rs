@@ -1,9 +1,11 @@
 //! Records, events and stories as data for programs.
 
+mod cause;
 mod event;
 mod record;
 mod story;
 
+pub use cause::{ByView, CauseView};
 pub use event::EventView;
 pub use record::RecordView;
 pub use story::{SentenceView, StepView, StoryView};

@@ -6,6 +6,7 @@ use sentinel_core::store::VisibleState;
 use sentinel_core::{Address, Kind, Record, State, StoreTime, Verdict, idempotency_key};
 use serde::Serialize;
 
+use super::CauseView;
 use crate::time::rfc3339;
 
 /// A record, or its absence. Fields that do not apply are null. Times are RFC 3339 UTC with microseconds. It has no
@@ -42,6 +43,10 @@ pub struct RecordView {
     pub doubt: Option<String>,
     pub decided_by: Option<String>,
     pub store_now: String,
+    /// What the last claim was about.
+    pub about: Option<String>,
+    /// Why the last claim was made.
+    pub cause: Option<CauseView>,
 }
 
 impl RecordView {
@@ -80,6 +85,8 @@ impl RecordView {
             fingerprint: r.fingerprint.as_ref().map(ToString::to_string),
             doubt: r.doubt.as_ref().map(ToString::to_string),
             decided_by: decided_by(r),
+            about: r.about.as_ref().map(ToString::to_string),
+            cause: r.cause.as_ref().map(CauseView::from),
             ..absent
         }
     }
@@ -110,6 +117,8 @@ impl RecordView {
             doubt: None,
             decided_by: None,
             store_now: rfc3339(now),
+            about: None,
+            cause: None,
         }
     }
 }

@@ -101,6 +101,8 @@ catalogue! {
     LogCut "log-cut" "Events before rev {rev} were dropped.";
     LogUnread "log-unread" "Events before rev {rev} were not read.";
     NoEvents "no-events" "Its events were not read.";
+    About "about" "It is about {about}.";
+    Root "root" "It was claimed because of {root}.";
     Because "because" "It has the same cause as {key} in {namespace}.";
 
     // What the state means for callers and for the run.

@@ -33,6 +33,15 @@ pub(super) fn write(facts: &Facts, log: &Log<'_>) -> Vec<Sentence> {
         }
     }
     writer.end_of_lease();
+    let record = facts.record.as_ref();
+    if let Some(about) = record.and_then(|record| record.about.as_ref()) {
+        let text = Text::new(Id::About).with("about", Slot::Name(about.to_string()));
+        writer.push(None, None, text, Vec::new());
+    }
+    if let Some(cause) = record.and_then(|record| record.cause.as_ref()) {
+        let text = Text::new(Id::Root).with("root", Slot::Name(cause.root().to_string()));
+        writer.push(None, None, text, Vec::new());
+    }
     for link in &facts.because {
         let text = Text::new(Id::Because)
             .with("key", Slot::Name(link.address.key.to_string()))

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use sentinel_admin::why::{Facts, LeaseFacts, Link};
 use sentinel_core::store::Health;
 use sentinel_core::{
-    Accepts, Address, ClaimId, ErrorKind, Key, Label, Payload, RecordedResult, State, StoreError, Terms,
+    Accepts, Address, Cause, Change, ClaimId, ErrorKind, Key, Label, Payload, Record, RecordedResult, Root,
+    State, StoreError, Terms,
 };
 
 use crate::scene::{Scene, secs, story};
@@ -294,9 +295,15 @@ fn only_the_newest_events_were_read() {
 fn another_key_has_the_same_cause() {
     let facts = uncertain();
     let address = Address { key: Key::new("mail-42").unwrap(), ..facts.address.clone() };
+    let (mut facts, root) = (facts, Root::new("basket 7").unwrap());
+    let (of_root, about_it) = (Some(Cause::new(root)), Some(Label::new("the order of May").unwrap()));
+    if let Change::Claimed { cause, about, .. } = &mut facts.events[0].change {
+        (*cause, *about) = (of_root.clone(), about_it.clone());
+    }
+    let record = Record { cause: of_root, about: about_it, ..facts.record.clone().unwrap() };
     is_as_written(
         "another_key_has_the_same_cause",
-        &story(&Facts { because: vec![Link { address }], ..facts }),
+        &story(&Facts { record: Some(record), because: vec![Link { address }], ..facts }),
     );
 }
 

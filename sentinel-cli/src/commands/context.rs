@@ -2,12 +2,13 @@
 
 use sentinel::admin::command_line::{self, Arg, key_arg};
 use sentinel::deployment::Access;
-use sentinel::record::{Address, Kind, Label, Token};
+use sentinel::record::{Address, Cause, Kind, Label, Token};
+use sentinel::store::Invalid;
 use sentinel::{Key, Namespace, Sentinel};
 
 use crate::args::Global;
 use crate::exit::CliError;
-use crate::output::Style;
+use crate::output::{Style, note};
 use crate::store::{OpenStore, Reader, StoreUrl};
 
 /// The context that every command gets besides its own options.
@@ -113,13 +114,34 @@ pub(super) fn environment(
     address: &Address,
     token: Token,
     idempotency_key: String,
+    cause: Result<Option<Cause>, Invalid>,
 ) -> Vec<(&'static str, String)> {
-    vec![
+    let mut variables = vec![
         ("SENTINEL_KEY_NAMESPACE", address.namespace.to_string()),
         ("SENTINEL_KEY", address.key.to_string()),
         ("SENTINEL_TOKEN", token.to_string()),
         ("SENTINEL_IDEMPOTENCY_KEY", idempotency_key),
-    ]
+    ];
+    match cause {
+        Ok(Some(cause)) => variables.push((CAUSE, cause.to_header())),
+        // The command must not take the cause of this program for that of its own run.
+        Ok(None) | Err(_) if std::env::var_os(CAUSE).is_some() => variables.push((CAUSE, String::new())),
+        Ok(None) | Err(_) => {}
+    }
+    variables
+}
+
+/// Where a command finds the cause of the claims that it makes, in the form of the header `Sentinel-Cause`.
+const CAUSE: &str = "SENTINEL_CAUSE";
+
+/// The cause that the environment passes on. A cause decides nothing, so a value that is none is ignored, with a note.
+pub(super) fn inherited_cause() -> Option<Cause> {
+    let value = std::env::var_os(CAUSE).filter(|value| !value.is_empty())?;
+    let cause = match value.to_str() {
+        Some(header) => Cause::from_header(header, None).map_err(|invalid| invalid.to_string()),
+        None => Err("it is not valid UTF-8".to_owned()),
+    };
+    cause.inspect_err(|why| note(&format!("{CAUSE} is ignored: {why}"))).ok()
 }
 
 fn host_and_pid() -> Label {

@@ -60,12 +60,8 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
     let op_id = announced(&args.decision);
     let held = by(context, &args.decision, op_id, sentinel.reconciler(&address.key).resume(args.token));
     let held = if args.as_is { held.as_is() } else { held };
-    let result = RecordedResult {
-        verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
-        code: Some(args.failed.map_or(0, i32::from)),
-        payload,
-        omitted: false,
-    };
+    let (verdict, code) = end(&args);
+    let result = RecordedResult { verdict, code: Some(code), payload, omitted: false };
     match send_until_answered(|| held.force_complete_recorded(result.clone())).await? {
         DecisionOutcome::Done { .. } => {
             let text = "completed: the response is replayed from now on";
@@ -80,6 +76,16 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
             )))
         }
         DecisionOutcome::Refused(refused) => Err(refusal(&address, args.token, &refused)),
+    }
+}
+
+/// Whether it is a failure, and its exit code or HTTP status.
+fn end(args: &ForceComplete) -> (Verdict, i32) {
+    match (args.failed, args.status) {
+        (Some(code), _) => (Verdict::Failure, code.into()),
+        (None, Some(status)) if status >= 400 => (Verdict::Failure, status.into()),
+        (None, Some(status)) => (Verdict::Success, status.into()),
+        (None, None) => (Verdict::Success, 0),
     }
 }
 

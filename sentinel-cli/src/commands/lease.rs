@@ -6,7 +6,7 @@ use sentinel::lease::{Lease as Held, ReleaseOutcome};
 use sentinel::record::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
-use super::context::{Context, environment};
+use super::context::{Context, environment, inherited_cause};
 use super::wait::{CallResult, Interruption, Progress, Ready, await_call, ready};
 use crate::args::Lease;
 use crate::exit::{CliError, Exit};
@@ -22,6 +22,9 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
         Err(number) => return Ok(Exit::signal(number)),
     };
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
+    if let Some(cause) = inherited_cause() {
+        request = request.cause(cause);
+    }
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));
     }
@@ -45,7 +48,12 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
     };
     let name = args.command[0].to_string_lossy().into_owned();
     let spec = CommandSpec {
-        environment: environment(&address, lease.token(), idempotency_key(&address, lease.token().get())),
+        environment: environment(
+            &address,
+            lease.token(),
+            idempotency_key(&address, lease.token().get()),
+            lease.child_cause(),
+        ),
         command: args.command,
         output: Output::Inherited,
     };

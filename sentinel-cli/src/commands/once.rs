@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use sentinel::admin::command_line::Arg;
 use sentinel::once::Ending;
-use sentinel::record::{Address, Kind, Label, Payload, RecordedResult, Token, Verdict};
+use sentinel::record::{Address, Cause, Kind, Label, Payload, RecordedResult, Token, Verdict};
 use sentinel::{Failure as Vouched, Outcome, Run, Sentinel};
 use tokio::time::Instant;
 
-use super::context::{Context, environment};
+use super::context::{Context, environment, inherited_cause};
 use super::wait::{
     CallResult, Interruption, Progress, Ready, Stage, await_call, errors, ready, report_until,
 };
@@ -67,6 +67,12 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError>
         .confirm_within(Duration::MAX);
     if let Some(fingerprint) = &args.fingerprint {
         once = once.fingerprint_text(fingerprint);
+    }
+    if let Some(about) = &args.about {
+        once = once.about(about);
+    }
+    if let Some(cause) = args.cause.map(Cause::new).or_else(inherited_cause) {
+        once = once.cause(cause);
     }
     if let Some(retention) = args.retention {
         once = once.retention(retention);
@@ -210,7 +216,7 @@ impl GrantedCommand {
         let name = self.command[0].to_string_lossy().into_owned();
         let spec = CommandSpec {
             command: self.command,
-            environment: environment(&self.address, run.token(), run.idempotency_key()),
+            environment: environment(&self.address, run.token(), run.idempotency_key(), run.child_cause()),
             output: Output::Copied,
         };
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);

@@ -100,7 +100,7 @@ impl ProbeCommand {
         let name = self.command[0].to_string_lossy().into_owned();
         let spec = CommandSpec {
             command: self.command.clone(),
-            environment: environment(&address, key.token, key.idempotency_key.clone()),
+            environment: environment(&address, key.token, key.idempotency_key.clone(), Ok(None)),
             output: Output::Recorded,
         };
         let authority = Authority::new(CancellationToken::new(), self.timeout, self.timeout);

@@ -1,9 +1,10 @@
 //! `why`: the story of a key, and the keys that wait for a decision.
 
 use sentinel::Key;
+use sentinel::admin::why::Link;
 use sentinel::admin::why::layout;
 use sentinel::admin::{Facts, Story, StoryView, why};
-use sentinel::record::{Address, Kind};
+use sentinel::record::{Address, CauseQuery, Kind};
 use sentinel::store::survey::Undecided;
 use sentinel::store::{List, StoreError, VisibleState};
 
@@ -11,6 +12,7 @@ use super::context::Context;
 use crate::args::Why;
 use crate::exit::{CliError, Exit};
 use crate::output::{Style, answer, lines, note, object, plain};
+use crate::store::Reader;
 
 /// One key, or all that wait for a decision.
 pub(crate) async fn run(context: &Context, args: &Why) -> Result<Exit, CliError> {
@@ -30,13 +32,28 @@ async fn one(context: &Context, key: Key, kind: Kind) -> Result<Exit, CliError> 
         true => context.url.findings().await,
         false => None,
     };
-    let facts = Facts { health, store: store.doubt().map_or(Ok(()), Err), ..facts };
+    let because = related(&store, &facts).await?;
+    let facts = Facts { health, store: store.doubt().map_or(Ok(()), Err), because, ..facts };
     let story = why(&facts);
     match context.style {
         Style::Json => object(&StoryView::new(&facts, story, &context.global))?,
         Style::Text => answer(plain(&layout(&story, facts.now, &context.global)).as_bytes())?,
     }
     Ok(Exit::OK)
+}
+
+/// The most keys of one root that a story names. `because` shows them all.
+const RELATED: u32 = 10;
+
+/// Other keys with the root of this one.
+async fn related(store: &Reader, facts: &Facts) -> Result<Vec<Link>, StoreError> {
+    let Some(cause) = facts.record.as_ref().and_then(|record| record.cause.as_ref()) else {
+        return Ok(Vec::new());
+    };
+    let query = CauseQuery::Root(cause.root().clone());
+    let page = store.by_cause(&query, None, RELATED + 1).await.map_err(StoreError::of_a_read)?;
+    let others = page.records.into_iter().map(|(address, _)| address).filter(|found| *found != facts.address);
+    Ok(others.take(RELATED as usize).map(|address| Link { address }).collect())
 }
 
 /// Whether the deployment's guarantees change what the story means: where something may be missing.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
-use sentinel::admin::{EventView, RecordView};
+use sentinel::admin::{ByView, EventView, RecordView};
 use sentinel::record::{Event, Record, State, Verdict};
 use sentinel::store::survey::{UndecidedPage, in_doubt_since};
 use sentinel::store::{Listing, StoreTime, VisibleState};
@@ -94,6 +94,10 @@ pub(crate) fn record(view: &RecordView) -> String {
         ("doubt", view.doubt.clone()),
         ("decided by", view.decided_by.clone()),
         ("store now", Some(view.store_now.clone())),
+        ("about", view.about.clone()),
+        ("root", view.cause.as_ref().map(|cause| cause.root.clone())),
+        ("caused by", view.cause.as_ref().and_then(|cause| cause.by.as_ref()).map(caused_by)),
+        ("trace", view.cause.as_ref().and_then(|cause| cause.trace.clone())),
         ("content type", view.content_type.clone()),
         ("payload", view.payload.clone()),
         ("payload (base64)", view.payload_base64.clone()),
@@ -105,6 +109,10 @@ pub(crate) fn record(view: &RecordView) -> String {
         text
     });
     coloured_states(&text)
+}
+
+fn caused_by(by: &ByView) -> String {
+    format!("{}/{}/{} at token {}", by.namespace, by.kind, by.key, by.token)
 }
 
 fn empty(header: &[&str]) -> Table {

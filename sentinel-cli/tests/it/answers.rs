@@ -8,8 +8,8 @@ use crate::world::World;
 
 const RECORD: &str = "namespace kind key idempotency_key state live token rev worker claimed_at begun_at lease_until \
                       hard_until completed_at outcome exit_code content_type payload payload_base64 fingerprint doubt \
-                      decided_by store_now";
-const EVENT: &str = "rev event from to token worker operator reason at";
+                      decided_by store_now about cause";
+const EVENT: &str = "rev event from to token worker operator reason at about cause";
 
 #[track_caller]
 fn fields(line: &str, expected: &str) -> Value {

@@ -7,6 +7,7 @@ mod world;
 
 mod answers;
 mod arguments;
+mod because;
 mod broken_server;
 mod data_loss;
 mod decodable;

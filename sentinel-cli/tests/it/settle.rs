@@ -67,3 +67,24 @@ fn a_response_comes_from_a_file_and_has_to_match_its_type() {
     assert_eq!(world.run(&["settle", "k", "--happened-file", "response"]).code(), 0);
     assert_eq!(world.once("k", &[], "true").bytes(), b"\xff\x00");
 }
+
+#[test]
+fn an_http_status_is_kept_as_the_code_of_the_result() {
+    let world = World::sqlite();
+    for (key, status, outcome, exit) in [("a", "201", "success", 0), ("b", "402", "failure", 1)] {
+        world.doubt(key);
+        let token = world.run(&["reconcile", key]).out();
+        let decide = ["force-complete", key, "--token", token.trim(), "--status", status];
+        let json = ["--response", "{}", "--content-type", "application/json"];
+        let decided = world.run(&[&decide[..], &json[..]].concat());
+        assert_eq!(decided.code(), 0, "{decided:?}");
+        let record = world.inspect(key);
+        assert_eq!(record["exit_code"].to_string(), status);
+        assert_eq!(
+            (&record["outcome"], &record["content_type"]),
+            (&outcome.into(), &"application/json".into())
+        );
+        let replayed = world.once(key, &[], "echo ran");
+        assert_eq!((replayed.code(), replayed.out().as_str()), (exit, "{}"));
+    }
+}

@@ -138,6 +138,7 @@ impl World {
             .current_dir(self.dir.path())
             .env("SENTINEL_STORE", &self.store)
             .env("XDG_STATE_HOME", self.path("state"))
+            .env_remove("SENTINEL_CAUSE")
             .env_remove("SENTINEL_NAMESPACE")
             .env_remove("SENTINEL_WORKER")
             .stdin(Stdio::null());

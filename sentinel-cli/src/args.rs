@@ -18,7 +18,7 @@ mod common;
 mod operate;
 
 pub(crate) use common::{DecisionArg, KeyArg, KindArg};
-pub(crate) use operate::{Probe, Settle, Why};
+pub(crate) use operate::{Because, Probe, Settle, Why};
 
 /// Runs work that is not safe to repeat: at most once per key. It replays results, and reports an unknown outcome.
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ pub(crate) struct Global {
     /// redis+unix:///path/of/the.sock. The program writes the latest acknowledged change to a file in
     /// $XDG_STATE_HOME/sentinel, so that it detects a restarted server that has lost this change.
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
-    pub(crate) store: Option<OsString>,
+    pub(crate) store: Vec<OsString>,
     /// The namespace of the key [default: $SENTINEL_NAMESPACE, else `default`]
     #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
     pub(crate) namespace: Option<OsString>,
@@ -86,6 +86,8 @@ pub(crate) enum Command {
     List(List),
     /// Explain the state of a key, and list what can be done about it now
     Why(Why),
+    /// Show all that followed from a root as a tree, in one store or in several
+    Because(Because),
     /// List the namespaces of the store
     #[command(after_help = "Example:\n  sentinel namespaces")]
     Namespaces,

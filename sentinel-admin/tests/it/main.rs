@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
+mod because;
 mod histories;
 mod scene;
 mod scenes;

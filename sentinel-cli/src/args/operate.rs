@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use sentinel::Key;
-use sentinel::record::{Label, Token};
+use sentinel::record::{Label, Root, Token};
 
 use super::common::{DecisionArg, KeyArg, KindArg};
 use crate::names;
@@ -42,6 +42,22 @@ impl Why {
     pub(crate) fn key(&self) -> Option<&Key> {
         self.key.as_ref().or(self.dashed.as_ref())
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sentinel because order-42
+  sentinel because order-42 --store shop=postgres://app@db/shop --store ledger=sqlite:/var/lib/ledger.db
+
+Prints each key whose last claim has this root, in any namespace, below the key whose run caused it. The first line
+names the keys that wait: for a decision, for an operator, for their run, or for their next call. `outside` marks a run
+that no store that was asked has. At most 500 keys are shown, and 32 levels.
+Exits with 1 if no record has the root, and with 69 if a store could not be read; the others are shown.")]
+pub(crate) struct Because {
+    /// The business fact, as `once --cause` has it
+    #[arg(value_name = "ROOT", value_parser = names::root)]
+    pub(crate) root: Root,
 }
 
 #[derive(Debug, Args)]

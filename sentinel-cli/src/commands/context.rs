@@ -35,10 +35,15 @@ impl Context {
             let utf8 = |_| CliError::usage(format!("{name} or its option is not valid UTF-8"));
             value.map(|value| value.into_string().map_err(utf8)).transpose()
         };
-        let url = pick(&global.store, "SENTINEL_STORE")?;
+        if global.store.len() > 1 {
+            return Err(CliError::usage(
+                "--store was given several times; only `because` reads several stores",
+            ));
+        }
+        let url = pick(&global.store.first().cloned(), "SENTINEL_STORE")?;
         let namespace = pick(&global.namespace, "SENTINEL_NAMESPACE")?;
         let worker = pick(&global.worker, "SENTINEL_WORKER")?.map(Label::new).transpose()?;
-        let given = url.clone().filter(|_| global.store.is_some());
+        let given = url.clone().filter(|_| !global.store.is_empty());
         let url = url.map_or_else(StoreUrl::default_file, |url| StoreUrl::parse(&url))?;
         let mut words =
             given.map_or_else(Vec::new, |given| vec!["--store".to_owned(), url.repeatable(&given)]);
@@ -53,7 +58,7 @@ impl Context {
             namespace: Namespace::new(namespace.as_deref().unwrap_or("default"))?,
             operator: worker.clone().unwrap_or_else(user_and_host),
             worker: worker.unwrap_or_else(host_and_pid),
-            style: if global.json { Style::Json } else { Style::Text },
+            style: Style::of(global),
         })
     }
 

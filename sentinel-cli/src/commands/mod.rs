@@ -3,6 +3,7 @@
 use crate::args::{Cli, Command};
 use crate::exit::{CliError, Exit};
 
+mod because;
 mod context;
 mod decide;
 mod deployment;
@@ -28,6 +29,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Man { command } => return shell::man(command.as_deref()),
         _ => {}
     }
+    if let Command::Because(args) = &cli.command {
+        return because::run(&cli.global, args).await;
+    }
     let context = Context::new(&cli.global)?;
     match cli.command {
         Command::Once(args) => once::run(&context, args).await,
@@ -47,6 +51,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Init(args) => deployment::init(&context, &args).await,
         Command::Doctor => deployment::doctor(&context).await,
         Command::Metrics(args) => signals::metrics(&context, &args).await,
-        Command::Completions { .. } | Command::Man { .. } | Command::Observability { .. } => Ok(Exit::OK),
+        Command::Because(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Observability { .. } => Ok(Exit::OK),
     }
 }

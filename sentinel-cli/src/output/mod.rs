@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::args::Global;
 use crate::exit::CliError;
 
 pub(crate) mod table;
@@ -19,6 +20,13 @@ pub(crate) enum Style {
     Text,
     /// One object a line.
     Json,
+}
+
+impl Style {
+    /// The format that the options ask for.
+    pub(crate) fn of(global: &Global) -> Self {
+        if global.json { Self::Json } else { Self::Text }
+    }
 }
 
 /// Writes a result to standard output. It is no failure if the reader has closed the pipe.

@@ -95,3 +95,50 @@ fn a_command_past_the_last_hop_gets_no_cause() {
     assert_eq!((ran.code(), ran.out().as_str()), (0, ""), "not the cause of this run: {ran:?}");
     assert_eq!(world.inspect("k")["cause"]["hop"], 32);
 }
+
+#[test]
+fn the_tree_of_a_root_shows_what_waits() {
+    let world = World::sqlite();
+    assert_eq!(world.once("a", &["--cause", "order-42"], &nested("b", "exit 9")).code(), 76);
+    assert_eq!(world.once("other", &["--cause", "order-43"], "true").code(), 0);
+    let ran = world.run(&["because", "order-42"]);
+    let text = ran.out();
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    let first = text.lines().next().unwrap();
+    assert!(first.starts_with("because of order-42") && first.contains("default/b (uncertain)"), "{text}");
+    assert!(text.contains("\ndefault/a ") && text.contains("\n└─ default/b "), "{text}");
+    assert!(text.contains("UNCERTAIN") && text.contains("← settle") && !text.contains("other"), "{text}");
+    let view = world.run(&["because", "order-42", "--json"]).json();
+    assert_eq!((&view["nodes"][1]["key"], &view["nodes"][1]["parent"]), (&"b".into(), &0.into()), "{view}");
+    assert_eq!(view["nodes"][1]["found"]["state"], "uncertain");
+    assert_eq!(
+        (world.run(&["because", "order-44"]).code(), world.run(&["because", "order-43"]).code()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_tree_spans_two_stores() {
+    let (shop, ledger) = (World::sqlite(), World::sqlite());
+    let booked = format!("SENTINEL_STORE={} {}", ledger.store(), nested("book", "exit 0"));
+    assert_eq!(shop.once("order", &["--cause", "order-42"], &booked).code(), 0);
+    let named = [format!("--store=shop={}", shop.store()), format!("--store=ledger={}", ledger.store())];
+    let both = shop.run(&["because", "order-42", &named[0], &named[1]]);
+    let text = both.out();
+    assert_eq!(both.code(), 0, "{both:?}");
+    assert!(text.starts_with("because of order-42   waits for nothing\n"), "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("default/order ") && line.ends_with("(shop)")),
+        "{text}"
+    );
+    assert!(
+        text.lines().any(|line| line.starts_with("└─ default/book ") && line.ends_with("(ledger)")),
+        "{text}"
+    );
+    let one = shop.run(&["because", "order-42", &named[1]]).out();
+    assert!(one.contains("? outside: default/order, in no store that was asked\n└─ default/book"), "{one}");
+    let gone = format!("--store=gone=sqlite:{}", shop.path("none.db").display());
+    let partly = shop.run(&["because", "order-42", &named[0], &gone]);
+    assert!(partly.code() == 69 && partly.out().contains("default/order"), "{partly:?}");
+    assert!(partly.err().contains("gone was not read"), "{partly:?}");
+}

@@ -30,7 +30,7 @@ pub struct Because {
     pub stores: Vec<String>,
     /// The keys, each after the one that caused it.
     pub nodes: Vec<Node>,
-    /// The keys that wait for somebody or something, the most urgent first. Those below [`MAX_DEPTH`] are among them.
+    /// The keys that wait, the most urgent first. Those below [`MAX_DEPTH`] are among them.
     pub waits_for: Vec<Found>,
     /// Whether more than [`MAX_NODES`] records have the root. The others are in neither list.
     pub more: bool,

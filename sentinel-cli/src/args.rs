@@ -396,8 +396,7 @@ Example:
   sentinel force-complete invoice-42 --token \"$token\" --response charged
   sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type \
   application/json
-  sentinel force-complete request-42 --token \"$token\" --status 201 --response '{\"receipt\":\"7781\"}' --content-type \
-  application/json")]
+  sentinel force-complete request-42 --token \"$token\" --status 402 --response 'card declined'")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct ForceComplete {
     #[command(flatten)]

@@ -139,7 +139,8 @@ fn the_first_line_names_what_waits_the_most_urgent_first() {
         in_state(State::Executing, found("doubt", 4, &[])),
     ]);
     let text = layout(&tree);
-    let first = "because of order-42   waits for: orders/doubt (uncertain), orders/taken (reconciling), orders/free (free)";
+    let first = "because of order-42   waits for: orders/doubt (uncertain), \
+                 orders/taken (reconciling), orders/free (free)";
     assert_eq!(text.lines().next(), Some(first));
     assert!(
         text.lines().any(|line| line.starts_with("orders/doubt ") && line.ends_with("← settle")),

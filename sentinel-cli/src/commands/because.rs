@@ -15,16 +15,16 @@ use crate::output::{Style, answer, note, object, plain};
 use crate::store::{Reader, StoreUrl};
 
 /// How long one store may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Prints the tree. A store that cannot be read is reported, and the others are still shown.
 pub(crate) async fn run(global: &Global, args: &Because) -> Result<Exit, CliError> {
     let stores = stores(global)?;
     let (mut found, mut failed) = (Vec::new(), None);
     for (at, (name, url)) in stores.iter().enumerate() {
-        let read = timeout(PATIENCE, read(url, at, &args.root));
+        let read = timeout(READ_TIMEOUT, read(url, at, &args.root));
         let read = read.await.unwrap_or_else(|_| {
-            let text = format!("it did not answer within {} s", PATIENCE.as_secs());
+            let text = format!("it did not answer within {} s", READ_TIMEOUT.as_secs());
             Err(CliError::new(Exit::UNAVAILABLE, text))
         });
         match read {

@@ -16,6 +16,7 @@ pub(crate) struct Requests {
     operations: Arc<AtomicU64>,
     reads: Arc<AtomicU64>,
     is_away: Arc<AtomicBool>,
+    is_unreadable: Arc<AtomicBool>,
 }
 
 impl Requests {
@@ -30,6 +31,11 @@ impl Requests {
     /// Cuts the store off, or lets it be reached again.
     pub(crate) fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// Lets reads of records fail, or be answered again.
+    pub(crate) fn set_unreadable(&self, is_unreadable: bool) {
+        self.is_unreadable.store(is_unreadable, Ordering::SeqCst);
     }
 
     fn reached(&self) -> Result<(), StoreError> {
@@ -61,6 +67,9 @@ impl Layer for Counts {
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         self.requests.reads.fetch_add(1, Ordering::SeqCst);
         self.requests.reached()?;
+        if self.requests.is_unreadable.load(Ordering::SeqCst) {
+            return Err(StoreError::not_applied(ErrorKind::Unreachable, "unreadable for the test"));
+        }
         self.inner.inspect(address).await
     }
 }

@@ -130,6 +130,44 @@ pub(crate) async fn a_caller_can_prefer_a_shorter_wait_or_an_answer_at_once(bed:
     assert_eq!(app.call(post_of("other", "k", "")).await.text(), "call 2");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_waited_does_not_get_the_response_to_another_request() {
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
+    let (store, requests) = crate::counted::counted(bed.store.clone());
+    let elsewhere =
+        sentinel::Sentinel::new(store).namespace(bed.sentinel.current_namespace().as_str()).unwrap();
+    let gate = Gate::closed();
+    let pass = gate.clone();
+    let handler = Handler::new(move |request: Request<bytes::Bytes>, _| {
+        let pass = pass.clone();
+        async move {
+            if request.body() == "another" {
+                return text(201, "for another request");
+            }
+            pass.pass().await;
+            let mut response = text(503, "not sent");
+            response.extensions_mut().insert(sentinel_http::NothingHappened);
+            response
+        }
+    });
+    let app = bed.app(bed.layer(), &handler);
+    let hour = InFlight::Wait(Duration::from_secs(3_600));
+    let waits = bed.app(crate::harness::layer(elsewhere).in_flight(hour), &handler);
+    let first = running(&bed, &app, &handler).await;
+    let before = requests.operations();
+    let waiting = tokio::spawn(async move { waits.post("k", "").await });
+    until("it was refused, and waits", async || requests.operations() > before).await;
+    // It sees the key again only when another request has completed under it.
+    requests.set_unreadable(true);
+    gate.open();
+    assert_eq!(first.await.unwrap().status, 503);
+    assert_eq!(app.post("k", "another").await.status, 201);
+    requests.set_unreadable(false);
+    let refused = waiting.await.unwrap();
+    refused.assert_problem(422, "key-reused");
+    assert!(!refused.text().contains("for another request"));
+}
+
 /// An inner service that has one place.
 fn with_one_place(bed: &Bed, handler: Handler) -> App {
     let inner = service_fn(move |request: Request<Body>| {

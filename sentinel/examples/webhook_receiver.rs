@@ -26,7 +26,7 @@ async fn deliver(
     id: &str,
     body: &'static str,
 ) -> Result<StatusCode, Error> {
-    #[expect(clippy::disallowed_methods, reason = "a sender of another company states its own time")]
+    #[expect(clippy::disallowed_methods, reason = "a sender that is not ours states its own time")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let request = Request::post("/hooks")
         .header("webhook-id", id)

@@ -142,7 +142,7 @@ async fn a_caller_who_waited_does_not_get_the_response_to_another_request() {
         let pass = pass.clone();
         async move {
             if request.body() == "another" {
-                return text(201, "for another request");
+                return text(201, "the other answer");
             }
             pass.pass().await;
             let mut response = text(503, "not sent");
@@ -165,7 +165,7 @@ async fn a_caller_who_waited_does_not_get_the_response_to_another_request() {
     requests.set_unreadable(false);
     let refused = waiting.await.unwrap();
     refused.assert_problem(422, "key-reused");
-    assert!(!refused.text().contains("for another request"));
+    assert!(!refused.text().contains("the other answer"));
 }
 
 /// An inner service that has one place.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, CoordinationStore as _, State};
+use sentinel_core::{Address, Cause, Change, ClaimId, CoordinationStore as _, Label, Root, State};
 
 use crate::harness::{Fixture, fused, result, runtime};
 use crate::locks::insert;
@@ -200,6 +200,20 @@ pub(crate) async fn an_update_in_a_batch_is_read_when_it_begins(fixture: &Fixtur
     }
 }
 
+fn because(name: &str) -> Claim {
+    let (root, about) = (Root::new(name).unwrap(), Label::new(format!("about {name}")).unwrap());
+    Claim { cause: Some(Cause::new(root)), about: Some(about), ..crate::harness::call() }
+}
+
+/// Record and event have what the claim has.
+async fn assert_cause(fixture: &Fixture, address: &Address, claim: &Claim) {
+    let record = fixture.store.inspect(address).await.unwrap().record.unwrap();
+    assert_eq!((&record.cause, &record.about), (&claim.cause, &claim.about));
+    let [event] = &fixture.store.history(address, 1).await.unwrap()[..] else { panic!("no event") };
+    let Change::Claimed { cause, about, .. } = &event.change else { panic!("{event:?}") };
+    assert_eq!((cause, about), (&claim.cause, &claim.about));
+}
+
 /// What is answered by the statement for many was written by it, whichever operation it was.
 pub(crate) async fn updates_in_a_batch_share_one_statement(fixture: &Fixture, how: &str) {
     let [a, b] = [(); 2].map(|()| fixture.lease(&ClaimId::random().to_string()));
@@ -215,7 +229,11 @@ pub(crate) async fn updates_in_a_batch_share_one_statement(fixture: &Fixture, ho
         "release" => release().await,
         "claim" => {
             release().await;
-            tokio::join!(fixture.ask(&a, crate::harness::call()), fixture.ask(&b, crate::harness::call()));
+            let claims = ["one", "two"].map(because);
+            tokio::join!(fixture.ask(&a, claims[0].clone()), fixture.ask(&b, claims[1].clone()));
+            for (address, claim) in [&a, &b].into_iter().zip(&claims) {
+                assert_cause(fixture, address, claim).await;
+            }
         }
         _ => {
             fixture.move_clock(crate::harness::HARD.as_micros() as i64);

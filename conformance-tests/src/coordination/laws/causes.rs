@@ -129,7 +129,6 @@ pub(crate) async fn a_claim_records_its_cause_and_what_it_is_about(context: &Law
             assert_kept(&key, ann).await;
             expect_reply!(key.release(grant).await, ReleaseReply::Released);
             assert_kept(&key, ann).await;
-            // Several, because a store that gathers requests may send one of them alone, in another way.
             for next in 1..=claims.len() {
                 let claim_id = sentinel_core::ClaimId::random();
                 let bob = Claim { claim_id, ..claims[(n + next) % claims.len()].clone() };

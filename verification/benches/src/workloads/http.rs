@@ -49,8 +49,8 @@ async fn answered(service: IdempotencyService<Route>, key: String, is_replay: bo
     );
 }
 
-fn key(n: u64) -> String {
-    format!("http-{}", n.wrapping_mul(7919) % KEYS)
+fn key(salt: u64, n: u64) -> String {
+    format!("http-{salt}-{}", n.wrapping_mul(7919) % KEYS)
 }
 
 pub(crate) fn run(context: &BenchContext, report: &mut Report) {
@@ -64,20 +64,21 @@ pub(crate) fn run(context: &BenchContext, report: &mut Report) {
         report.cell(trial.goal(Some(Goal::RatioAtLeast(0.7))).measure());
 
         let service = layered(sentinel.clone());
-        in_pages(context, KEYS, |n| answered(service.clone(), format!("http-{n}"), false));
-        let replay = op(move |n| answered(service.clone(), key(n), true));
+        in_pages(context, KEYS, |n| answered(service.clone(), key(salt, n), false));
+        let replay = op(move |n| answered(service.clone(), key(salt, n), true));
         let trial = Trial::new(context, "http, replay", target, callers).ours(replay);
         let (store, route) = (Arc::clone(sentinel.store()), route());
         let bare = op(move |n| {
             let (store, route) = (Arc::clone(&store), route.clone());
             async move {
-                let read = store.inspect(&address(Kind::Execution, format!("-/{}", key(n)))).await.unwrap();
+                let read =
+                    store.inspect(&address(Kind::Execution, format!("-/{}", key(salt, n)))).await.unwrap();
                 assert!(read.record.is_some());
-                route.oneshot(post(&key(n))).await.unwrap();
+                route.oneshot(post(&key(salt, n))).await.unwrap();
             }
         });
         let trial = trial.baseline_op("the route and one read", bare);
         // At most 1.3 times the cost.
-        report.cell(trial.goal(Some(Goal::RatioAtLeast(1.0 / 1.3))).measure());
+        report.cell(trial.goal(Some(Goal::RatioAtLeast(0.77))).measure());
     }
 }

@@ -10,27 +10,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-use crate::harness::{App, Bed, Gate, Handler, on_every_store, post, text, until};
+use crate::harness::{App, Bed, Gate, Handler, on_every_store, post, until};
 
 on_every_store! {
     a_caller_who_disconnects_does_not_end_the_handler
     a_reset_of_http2_does_not_end_the_handler
     an_outer_timeout_does_not_end_the_handler
     drain_waits_for_handlers_whose_callers_have_gone
-}
-
-/// A handler that begins, waits at a gate, and answers.
-fn gated() -> (Handler, Gate) {
-    let gate = Gate::closed();
-    let pass = gate.clone();
-    let handler = Handler::new(move |_, call| {
-        let pass = pass.clone();
-        async move {
-            pass.pass().await;
-            text(201, format!("call {call}"))
-        }
-    });
-    (handler, gate)
 }
 
 /// The handler has begun and its caller has gone: it ends, and a retry gets its response.
@@ -42,7 +28,7 @@ async fn ends_and_is_replayed(app: &App, handler: &Handler, gate: &Gate) {
 }
 
 pub(crate) async fn a_caller_who_disconnects_does_not_end_the_handler(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let mut stream = TcpStream::connect(app.serve().await).await.unwrap();
     let head = "POST /charges HTTP/1.1\r\nhost: x\r\nx-tenant: acme\r\nidempotency-key: k\r\ncontent-length: 0\r\n\r\n";
@@ -54,7 +40,7 @@ pub(crate) async fn a_caller_who_disconnects_does_not_end_the_handler(bed: Bed) 
 }
 
 pub(crate) async fn a_reset_of_http2_does_not_end_the_handler(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let address = app.serve().await;
     let stream = TcpStream::connect(address).await.unwrap();
@@ -76,7 +62,7 @@ pub(crate) async fn a_reset_of_http2_does_not_end_the_handler(bed: Bed) {
 }
 
 pub(crate) async fn an_outer_timeout_does_not_end_the_handler(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     // The claim needs a moment on a slow store, so the timeout is of the test's own making: after the handler began.
     let call = tokio::spawn({
@@ -88,7 +74,7 @@ pub(crate) async fn an_outer_timeout_does_not_end_the_handler(bed: Bed) {
     assert!(call.await.unwrap_err().is_cancelled());
     ends_and_is_replayed(&app, &handler, &gate).await;
     // The same by a layer of tower that times out.
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let inner = app.clone();
     let service = tower::service_fn(move |request| {
@@ -104,7 +90,7 @@ pub(crate) async fn an_outer_timeout_does_not_end_the_handler(bed: Bed) {
 }
 
 pub(crate) async fn drain_waits_for_handlers_whose_callers_have_gone(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let call = tokio::spawn({
         let app = app.clone();

@@ -9,7 +9,7 @@ use sentinel::record::Kind;
 use sentinel_http::{Body, FailedForGood, Happened, NothingHappened};
 
 use crate::counted::counted;
-use crate::harness::{Bed, Front, Gate, Handler, StoreKind, layer, on_every_store, text, until};
+use crate::harness::{Bed, Front, Handler, StoreKind, layer, on_every_store, text, until};
 
 on_every_store! {
     after_a_5xx_or_a_panic_nothing_runs_until_an_operator_decides
@@ -140,15 +140,7 @@ pub(crate) async fn a_status_counts_as_the_route_states(bed: Bed) {
 }
 
 pub(crate) async fn a_decision_while_the_handler_runs_counts(bed: Bed) {
-    let gate = Gate::closed();
-    let pass = gate.clone();
-    let handler = Handler::new(move |_, call| {
-        let pass = pass.clone();
-        async move {
-            pass.pass().await;
-            text(201, format!("call {call}"))
-        }
-    });
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let calls = ["completed", "taken"].map(|key| {
         let app = app.clone();
@@ -174,15 +166,7 @@ async fn a_store_that_is_away_before_the_claim_runs_nothing_and_one_that_goes_aw
         let bed = Bed::new(StoreKind::Memory, front).await;
         let (store, requests) = counted(bed.store.clone());
         let sentinel = Sentinel::new(store).retry_timeout(Duration::from_secs(1));
-        let gate = Gate::closed();
-        let pass = gate.clone();
-        let handler = Handler::new(move |_, call| {
-            let pass = pass.clone();
-            async move {
-                pass.pass().await;
-                text(201, format!("call {call}"))
-            }
-        });
+        let (handler, gate) = Handler::gated();
         let app = bed.app(layer(sentinel), &handler);
         requests.set_away(true);
         let refused = app.post("k", "").await;

@@ -139,6 +139,20 @@ impl Handler {
         })
     }
 
+    /// Waits at a gate, and answers each call with 201 and its number.
+    pub(crate) fn gated() -> (Self, Gate) {
+        let gate = Gate::closed();
+        let pass = gate.clone();
+        let handler = Self::new(move |_, call| {
+            let pass = pass.clone();
+            async move {
+                pass.pass().await;
+                text(201, format!("call {call}"))
+            }
+        });
+        (handler, gate)
+    }
+
     pub(crate) fn calls(&self) -> u32 {
         self.calls.load(Ordering::SeqCst)
     }

@@ -27,21 +27,8 @@ async fn running(bed: &Bed, app: &App, handler: &Handler) -> JoinHandle<Got> {
     first
 }
 
-fn gated() -> (Handler, Gate) {
-    let gate = Gate::closed();
-    let pass = gate.clone();
-    let handler = Handler::new(move |_, call| {
-        let pass = pass.clone();
-        async move {
-            pass.pass().await;
-            text(201, format!("call {call}"))
-        }
-    });
-    (handler, gate)
-}
-
 pub(crate) async fn a_caller_who_waits_gets_the_result(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer().in_flight(InFlight::Wait(Duration::from_secs(60))), &handler);
     let first = running(&bed, &app, &handler).await;
     let waiting = tokio::spawn({
@@ -54,7 +41,7 @@ pub(crate) async fn a_caller_who_waits_gets_the_result(bed: Bed) {
     assert_eq!(waiting.await.unwrap().text(), "call 1");
     assert!(!first.await.unwrap().is_replay());
     // Another process waits by the store alone.
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer(), &handler);
     let elsewhere = bed.app(
         crate::harness::layer(bed.other_client()).in_flight(InFlight::Wait(Duration::from_secs(60))),
@@ -69,7 +56,7 @@ pub(crate) async fn a_caller_who_waits_gets_the_result(bed: Bed) {
 }
 
 pub(crate) async fn a_conflict_is_answered_at_once(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer().in_flight(InFlight::Conflict), &handler);
     let first = running(&bed, &app, &handler).await;
     let refused = app.post("k", "").await;
@@ -86,7 +73,7 @@ pub(crate) async fn a_conflict_is_answered_at_once(bed: Bed) {
 }
 
 pub(crate) async fn an_accepted_request_is_found_at_the_status_route_of_its_owner(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let app = bed.app(bed.layer().in_flight(InFlight::Accepted { status: "/requests" }), &handler);
     let first = running(&bed, &app, &handler).await;
     let accepted = app.post("k", "").await;
@@ -105,7 +92,7 @@ pub(crate) async fn an_accepted_request_is_found_at_the_status_route_of_its_owne
 }
 
 pub(crate) async fn a_caller_can_prefer_a_shorter_wait_or_an_answer_at_once(bed: Bed) {
-    let (handler, gate) = gated();
+    let (handler, gate) = Handler::gated();
     let layer = bed.layer().in_flight(InFlight::Wait(Duration::from_secs(3_600))).status_at("/requests");
     let app = bed.app(layer, &handler);
     let prefer = |key, preference: &str| {
